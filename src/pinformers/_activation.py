@@ -1,0 +1,285 @@
+"""Switching on and off: the only room that sees the import wing and the pin wing."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from pinformers import _gate, _logging
+from pinformers.importing.hook import ImportHook
+
+if TYPE_CHECKING:
+    from pinformers._settings import Loaded
+    from pinformers.pinning.resolver import Resolver
+
+
+class Handle:
+    """One activation: a context manager; ``disable()`` ends it, and the last one to end undoes everything."""
+
+    def __init__(self, settings: Loaded | None, *, active: bool, reason: str, force: bool) -> None:
+        self._loaded, self._force = settings, force
+        self._active, self._reason = active, reason
+        self._resolver: Resolver | None = None
+        self._lock = threading.RLock()
+
+    @property
+    def active(self) -> bool:
+        """Whether this activation holds."""
+        return self._active
+
+    @property
+    def reason(self) -> str:
+        """Why it is as it is, in one line."""
+        return self._reason
+
+    def disable(self) -> None:
+        """End this activation; a second call does nothing."""
+        _STATE.leave(self, "disabled by its handle")
+
+    def __enter__(self) -> Handle:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.disable()
+
+    def __repr__(self) -> str:
+        return f"<pinformers.Handle active={self._active} reason={self._reason!r}>"
+
+    @property
+    def settings(self) -> Loaded:
+        """The settings of this activation; the start-up line reads them when transformers is imported."""
+        # deferred: reading settings takes milliseconds that a process without transformers need not spend.
+        from pinformers._composition import check_sources
+        from pinformers._settings import load
+
+        with self._lock:
+            if self._loaded is None:
+                loaded = load({})
+                check_sources(loaded.settings.sources)
+                self._loaded = loaded
+            return self._loaded
+
+    def resolver(self) -> Resolver:
+        """Return the resolver of this activation, built on first use."""
+        # deferred: the pin wing is needed when the first model is loaded, not when transformers is imported.
+        from pinformers._composition import build_resolver
+
+        with self._lock:
+            if self._resolver is None:
+                self._resolver = build_resolver(self.settings.settings)
+            return self._resolver
+
+    def end(self, reason: str) -> None:
+        """Mark the end and stop the recorder between two chunks."""
+        self._active, self._reason = False, reason
+        if self._resolver is not None:
+            self._resolver.recorder.close()
+
+    def judge(self) -> _gate.Verdict:
+        """Ask the gate again."""
+        return _gate.judge(force=self._force)
+
+    @property
+    def built(self) -> Resolver | None:
+        """The resolver if one was built."""
+        return self._resolver
+
+
+class _State:
+    """The activations in their order, and the one hook that serves them all. Also the hook's Events."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._handles: list[Handle] = []
+        self._hook: ImportHook | None = None
+        self.reason = "not enabled"
+
+    def enter(self, handle: Handle) -> None:
+        with self._lock:
+            self._handles.append(handle)
+            self.reason = handle.reason
+            if self._hook is None:
+                self._hook = ImportHook(self.current, self.loading, self)
+                self._hook.install()
+
+    def leave(self, handle: Handle, reason: str) -> None:
+        with self._lock:
+            if handle in self._handles:
+                self._handles.remove(handle)
+                handle.end(reason)
+            if not self._handles and self._hook is not None:
+                hook, self._hook = self._hook, None
+                hook.undo()
+                _logging.detach()
+                self.reason = reason
+
+    def leave_all(self, reason: str) -> None:
+        for handle in reversed(list(self._handles)):
+            self.leave(handle, reason)
+
+    @property
+    def top(self) -> Handle | None:
+        return self._handles[-1] if self._handles else None
+
+    @property
+    def hook(self) -> ImportHook | None:
+        return self._hook
+
+    # -- what the wings ask -----------------------------------------------------------------------------------
+
+    def current(self) -> Resolver | None:
+        top = self.top
+        return None if top is None else top.resolver()
+
+    def loading(self, name: str) -> AbstractContextManager[object]:
+        resolver = self.current()
+        return contextlib.nullcontext() if resolver is None else resolver.loading(name)
+
+    def importing(self) -> bool:
+        for handle in list(self._handles):
+            verdict = handle.judge()
+            if verdict.open:
+                _logging.attach(handle.settings.settings.log)
+                _logging.say(_gate.PATCHING)
+                return True
+            _logging.say(verdict.line)
+            self.leave(handle, verdict.line)
+        return False
+
+    def patched(self, names: list[str]) -> None:
+        _logging.say(_gate.PATCHED.format(count=len(names)))
+
+
+_STATE = _State()
+
+
+def enable(*, force: bool = False, **settings: Any) -> Handle:
+    """Turn pinformers on, before or after ``transformers`` was imported.
+
+    Args:
+        force: pass the CI gate (never ``TRANSFORMERS_PATCH_DISABLE`` nor ``STORAGE_FORCE_LOCAL``).
+        settings: any of the settings, over file and environment; see ``pinformers config``.
+
+    Returns:
+        A handle; calls nest, and the last handle to end undoes everything. The innermost one's settings count.
+        It is not active, and says why, where the gate is closed.
+
+    Raises:
+        SettingsError: a setting has a wrong value or an unknown name.
+    """
+    # deferred: see Handle.settings.
+    from pinformers._composition import check_sources
+    from pinformers._settings import load
+
+    loaded = load(settings)
+    check_sources(loaded.settings.sources)
+    verdict = _gate.judge(force=force)
+    _logging.attach(loaded.settings.log)
+    if not verdict.open:
+        _logging.say(verdict.line)
+        if _STATE.top is None:
+            _logging.detach()
+            _STATE.reason = verdict.line
+        return Handle(loaded, active=False, reason=verdict.line, force=force)
+    handle = Handle(loaded, active=True, reason="enabled by pinformers.enable()", force=force)
+    _STATE.enter(handle)
+    return handle
+
+
+def start(how: str) -> None:
+    """Arm the hook at interpreter start; gate and settings are looked at when transformers is imported."""
+    reasons = {"marker": "enabled by `pinformers activate`", "force": "enabled by PINFORMERS=force"}
+    reason = reasons.get(how, "enabled by the environment variable PINFORMERS")
+    _STATE.enter(Handle(None, active=True, reason=reason, force=how == "force"))
+
+
+def disable() -> None:
+    """End every activation and leave the interpreter as it was before the first."""
+    _STATE.leave_all("disabled by pinformers.disable()")
+
+
+def flush(timeout: float | None = None) -> bool:
+    """Wait until everything that was loaded is hashed, recorded and pinned, also what earlier processes left.
+
+    Args:
+        timeout: seconds to wait at most; None waits for as long as it takes.
+
+    Returns:
+        Whether all of it is done.
+    """
+    with _resolver() as resolver:
+        return resolver.recorder.flush(timeout)
+
+
+def explain(model: str, revision: str | None = None) -> dict[str, Any]:
+    """Say, file by file, from where ``model`` would be or was served in this process, and why.
+
+    Returns:
+        ``model``, ``revision``, ``commit``, ``root``, ``complete`` and ``files``: a list of dicts with ``path``,
+        ``size`` (bytes), ``cid``, ``source``, ``why`` and ``served`` (whether it was, in this process).
+    """
+    # deferred: the pin wing, see Handle.resolver.
+    from pinformers.pinning.reporting import explanation
+
+    with _resolver() as resolver:
+        return explanation(resolver, model, revision)
+
+
+def get_status() -> dict[str, Any]:
+    """Return the state of this process and of the pin cache as a plain dict.
+
+    Returns:
+        ``enabled``, ``applied``, ``patched_classes``, ``should_patch``, ``reason``, ``displaced``, ``versions``,
+        ``cache_dir``, ``state_dir``, ``sources``, ``on_miss``, ``pins``, ``bytes``, ``hits``, ``misses``,
+        ``fallbacks``.
+    """
+    # deferred: the pin wing, see Handle.resolver.
+    from pinformers.pinning.reporting import totals
+
+    hook, top = _STATE.hook, _STATE.top
+    verdict = top.judge() if top is not None else _gate.judge(force=False)
+    status: dict[str, Any] = {
+        "enabled": top is not None,
+        "applied": hook is not None and hook.applied,
+        "patched_classes": list(hook.names) if hook is not None else [],
+        "should_patch": verdict.open,
+        "reason": verdict.line or (top.reason if top is not None else _STATE.reason),
+        "displaced": hook is not None and hook.displaced,
+        "versions": _versions(),
+    }
+    with _resolver() as resolver:
+        return {**status, **totals(resolver)}
+
+
+@contextlib.contextmanager
+def _resolver() -> Iterator[Resolver]:
+    """Yield the current activation's resolver, or one made for this question alone."""
+    top = _STATE.top
+    if top is not None:
+        yield top.resolver()
+        return
+    handle = Handle(None, active=False, reason="", force=False)
+    try:
+        yield handle.resolver()
+    finally:
+        handle.end("")
+
+
+def _versions() -> dict[str, str | None]:
+    # deferred: as above.
+    import importlib_metadata
+
+    found: dict[str, str | None] = {"python": sys.version.split()[0]}
+    for name in ("pinformers", "transformers", "huggingface_hub", "torch", "filelock"):
+        try:
+            found[name] = importlib_metadata.version(name)
+        except importlib_metadata.PackageNotFoundError:
+            found[name] = None
+    return found

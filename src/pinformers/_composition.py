@@ -1,0 +1,73 @@
+"""Build the resolver out of Settings: the one place where values leave them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import importlib_metadata
+import platformdirs
+
+from pinformers._errors import SettingsError
+from pinformers._settings import Settings
+from pinformers.pinning.cache import normal
+from pinformers.pinning.catalog import Catalog
+from pinformers.pinning.resolver import Policy, Resolver, folder_blocks, local_files
+from pinformers.sources.base import Source
+from pinformers.sources.embedded import EmbeddedSource
+
+GROUP = "pinformers.sources"
+BUILT_IN = ("embedded", "hub")
+
+
+def build_resolver(settings: Settings) -> Resolver:
+    """Return a resolver for ``settings``; raises SettingsError for a source that nobody provides."""
+    cache = hub_cache(settings)
+    catalog = Catalog(state_dir(settings), lock_timeout=settings.lock_timeout)
+    sources = [_source(name, catalog) for name in settings.sources if name != "hub"]
+    policy = Policy(settings.on_miss, "hub" in settings.sources, settings.lock_timeout)
+    moved = str(settings.cache_dir) if settings.cache_dir is not None else None
+    return Resolver(catalog, cache, sources, policy, moved)
+
+
+def hub_cache(settings: Settings) -> str:
+    """Return the hub cache: the setting, or huggingface_hub's own default."""
+    if settings.cache_dir is not None:
+        return normal(str(settings.cache_dir))
+    # deferred: `pinformers config` and the tests of settings need no hub client.
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return normal(HF_HUB_CACHE)
+
+
+def state_dir(settings: Settings) -> Path:
+    """Return the folder of our records: the setting, beside the hub cache, or the user's where that is not writable."""
+    if settings.state_dir is not None:
+        return settings.state_dir
+    beside = Path(hub_cache(settings)).parent / "pinformers"
+    return beside if _writable(beside) else Path(platformdirs.user_data_dir("pinformers"))
+
+
+def check_sources(names: tuple[str, ...]) -> None:
+    """Raise SettingsError for a name that is neither built in nor an entry point of ``pinformers.sources``."""
+    offered = (
+        {entry.name for entry in importlib_metadata.entry_points(group=GROUP)} if set(names) - set(BUILT_IN) else ()
+    )
+    for name in names:
+        if name not in BUILT_IN and name not in offered:
+            known = ", ".join(sorted({*BUILT_IN, *offered}))
+            raise SettingsError("sources", name, "the settings", f"among {known} (entry points in {GROUP} add more)")
+
+
+def _source(name: str, catalog: Catalog) -> Source:
+    if name == "embedded":
+        return EmbeddedSource(lambda: local_files(catalog), lambda: folder_blocks(catalog), catalog.version)
+    (entry,) = importlib_metadata.entry_points(group=GROUP, name=name)
+    source: Source = entry.load()()
+    return source
+
+
+def _writable(folder: Path) -> bool:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK)

@@ -1,0 +1,132 @@
+"""The error tree.
+
+PinformersError
+├── SettingsError (ValueError)     a setting has a wrong value
+├── NotPinned (OSError)            ``on_miss = error`` and no pin answers
+├── PinError (OSError)             a pin, a record or a folder cannot be used as it is
+├── BadContent (ValueError)        bytes that are not what they claim to be
+│   ├── BadCID                     a string or bytes that are no CID
+│   ├── BadBlock                   a block that cannot be decoded
+│   ├── BlockMismatch              a block whose hash is not its CID
+│   └── BadCar                     a CAR stream that is cut short or malformed
+└── SourceError (OSError)          a source did not deliver
+    ├── SourceUnavailable          the source itself cannot be reached
+    └── BlockNotFound              the source answers and does not have the block
+
+Every error is built from its fields alone, so it survives pickle, and prints one sentence.
+"""
+
+from __future__ import annotations
+
+
+class PinformersError(Exception):
+    """The root of every error that pinformers raises."""
+
+    def __init__(self, *fields: object) -> None:
+        super().__init__(*fields)
+
+    def __str__(self) -> str:
+        return " ".join(str(field) for field in self.args)
+
+
+class SettingsError(PinformersError, ValueError):
+    """A setting has a wrong value: ``name``, ``value``, where it came ``origin`` from, what it should be."""
+
+    def __init__(self, name: str, value: object, origin: str, expected: str) -> None:
+        super().__init__(name, value, origin, expected)
+        self.name, self.value, self.origin, self.expected = name, value, origin, expected
+
+    def __str__(self) -> str:
+        return f"The setting {self.name} is {self.value!r} (from {self.origin}); it should be {self.expected}."
+
+
+class PinError(PinformersError, OSError):
+    """A pin, a record or a folder cannot be used as it is: ``subject`` and what to do."""
+
+    def __init__(self, subject: str, advice: str) -> None:
+        super().__init__(subject, advice)
+        self.subject, self.advice = subject, advice
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.advice}"
+
+
+class NotPinned(PinformersError, OSError):
+    """No pin answers for ``repo`` at ``revision``, and ``on_miss = error`` forbids to ask anyone else."""
+
+    def __init__(self, repo: str, revision: str) -> None:
+        super().__init__(repo, revision)
+        self.repo, self.revision = repo, revision
+
+    def __str__(self) -> str:
+        return (
+            f"{self.repo}@{self.revision} is not pinned, and the setting on_miss is 'error'; "
+            f"run `pinformers pin {self.repo} --revision {self.revision}` first, or set on_miss to 'import'."
+        )
+
+
+class BadContent(PinformersError, ValueError):
+    """Bytes that are not what they claim to be."""
+
+
+class BadCID(BadContent):
+    """A string or bytes that are no CID: ``text`` and the ``reason``."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(text, reason)
+        self.text, self.reason = text, reason
+
+    def __str__(self) -> str:
+        return f"{self.text!r} is not a CID: {self.reason}."
+
+
+class BadBlock(BadContent):
+    """A block that cannot be decoded: its ``cid`` and the ``reason``."""
+
+    def __init__(self, cid: str, reason: str) -> None:
+        super().__init__(cid, reason)
+        self.cid, self.reason = cid, reason
+
+    def __str__(self) -> str:
+        return f"The block {self.cid} cannot be read: {self.reason}."
+
+
+class BlockMismatch(BadContent):
+    """A block whose hash is not its CID."""
+
+    def __init__(self, cid: str) -> None:
+        super().__init__(cid)
+        self.cid = cid
+
+    def __str__(self) -> str:
+        return f"The bytes received for {self.cid} do not have that hash; they were thrown away."
+
+
+class BadCar(BadContent):
+    """A CAR stream that is cut short or malformed: the ``reason``."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"This is not a readable CAR file: {self.reason}."
+
+
+class SourceError(PinformersError, OSError):
+    """A ``source`` did not deliver, for a ``reason``."""
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(source, reason)
+        self.source, self.reason = source, reason
+
+    def __str__(self) -> str:
+        return f"The source {self.source} did not deliver: {self.reason}."
+
+
+class SourceUnavailable(SourceError):
+    """The source itself cannot be reached."""
+
+
+class BlockNotFound(SourceError):
+    """The source answers and does not have the block."""

@@ -1,0 +1,46 @@
+"""What a person sees on stderr where the application configured no logging; never a word on stdout."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+LOGGER = logging.getLogger("pinformers")
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class Stderr(logging.Handler):
+    """Write ``[LEVEL] message`` to stderr, and only while no handler of the application would get the record."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self._configured() and sys.stderr is not None:
+            print(f"[{record.levelname}] {record.getMessage()}", file=sys.stderr)
+
+    def _configured(self) -> bool:
+        others = [handler for handler in LOGGER.handlers if handler is not self]
+        return bool(others) or (LOGGER.propagate and bool(logging.getLogger().handlers))
+
+
+_HANDLER = Stderr()
+
+
+def attach(log: str) -> None:
+    """Show what is logged from the level ``log`` on ('off': nothing)."""
+    _HANDLER.setLevel(_LEVELS.get(log, logging.CRITICAL + 1))
+    if _HANDLER not in LOGGER.handlers:
+        LOGGER.addHandler(_HANDLER)
+
+
+def detach() -> None:
+    """Take our handler off the logger."""
+    LOGGER.removeHandler(_HANDLER)
+
+
+def say(line: str) -> None:
+    """Log ``line`` at INFO; an application that configured nothing sees it although Python's default is WARNING."""
+    if LOGGER.isEnabledFor(logging.INFO):
+        LOGGER.info(line)
+        return
+    record = LOGGER.makeRecord(LOGGER.name, logging.INFO, __file__, 0, line, (), None)
+    if record.levelno >= _HANDLER.level:
+        _HANDLER.handle(record)

@@ -1,0 +1,168 @@
+"""One frozen Settings, read once: defaults < one TOML file < ``PINFORMERS_*`` < keywords."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+
+from pinformers._errors import SettingsError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+OnMiss = Literal["import", "passthrough", "error"]
+Publish = Literal["auto", "never", "required"]
+Log = Literal["debug", "info", "warning", "error", "off"]
+PREFIX = "PINFORMERS_"
+CONFIG = "PINFORMERS_CONFIG"
+# Variables of the same prefix that are not settings: the switch's own, and what tests are told by.
+_NOT_SETTINGS = {CONFIG}
+_FALSE = {"", "0", "false", "no", "off"}
+
+
+def truthy(value: str | None) -> bool:
+    """Whether an environment variable says yes: anything but unset, empty, 0, false, no and off."""
+    return value is not None and value.strip().lower() not in _FALSE
+
+
+def _path(value: object) -> Path | None:
+    if isinstance(value, str | os.PathLike) and os.fspath(value):
+        return Path(os.path.abspath(os.path.expanduser(value)))
+    raise ValueError("a path")
+
+
+def _names(value: object) -> tuple[str, ...]:
+    parts = value.split(",") if isinstance(value, str) else value
+    if isinstance(parts, list | tuple) and all(isinstance(part, str) for part in parts):
+        return tuple(part.strip() for part in parts if part.strip())
+    raise ValueError("names, separated by commas")
+
+
+def _sources(value: object) -> tuple[str, ...]:
+    names = _names(value)
+    if not names or len(set(names)) != len(names):
+        raise ValueError("one or more sources, each named once, separated by commas")
+    return names
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise ValueError("a text that is not empty")
+
+
+def _seconds(value: object) -> float:
+    try:
+        seconds = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        seconds = -1.0
+    if isinstance(value, bool) or not 0 <= seconds < float("inf"):
+        raise ValueError("a number of seconds, 0 or more")
+    return seconds
+
+
+def _one_of(*names: str) -> Callable[[object], str]:
+    def parse(value: object) -> str:
+        if value in names:
+            return str(value)
+        raise ValueError(" or ".join(repr(name) for name in names))
+
+    return parse
+
+
+def _setting(default: Any, parse: Callable[[object], Any], about: str) -> Any:
+    return field(default=default, metadata={"parse": parse, "about": about})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting with its default; ``None`` stands for the default that its description names."""
+
+    cache_dir: Path | None = _setting(None, _path, "the hub cache; by default that of huggingface_hub")
+    state_dir: Path | None = _setting(None, _path, "our records; by default `pinformers` beside the hub cache")
+    on_miss: OnMiss = _setting(
+        "import", _one_of("import", "passthrough", "error"), "a model without a pin: record it, let it pass, refuse it"
+    )
+    sources: tuple[str, ...] = _setting(("embedded", "hub"), _sources, "where files may come from, in this order")
+    lockfile: Path | None = _setting(None, _path, "a pinformers.lock to obey (not read by this version)")
+    kubo_api: str | None = _setting(None, _text, "the RPC address of a Kubo daemon (not used by this version)")
+    gateways: tuple[str, ...] = _setting((), _names, "trustless gateways (not used by this version)")
+    publish: Publish = _setting(
+        "never", _one_of("auto", "never", "required"), "offer pins to Kubo (not used by this version)"
+    )
+    scope: Literal["transformers"] = _setting("transformers", _one_of("transformers"), "whose downloads are routed")
+    log: Log = _setting(
+        "info",
+        _one_of("debug", "info", "warning", "error", "off"),
+        "what is shown on stderr where the application configured no logging",
+    )
+    lock_timeout: float = _setting(60.0, _seconds, "seconds to wait for a file lock before going on without it")
+
+
+NAMES = tuple(setting.name for setting in fields(Settings))
+UNUSED = ("lockfile", "kubo_api", "gateways", "publish")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The settings, and for each name where its value came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+def load(keywords: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Loaded:
+    """Read all settings; raises SettingsError, which names the setting, for a wrong value or an unknown name."""
+    environ = os.environ if environ is None else environ
+    given: dict[str, tuple[object, str]] = {}
+    given.update(_from_file(environ.get(CONFIG)))
+    given.update(_from_environment(environ))
+    given.update({name: (value, "keyword") for name, value in keywords.items() if value is not None})
+    values = {name: _parse(name, value, origin) for name, (value, origin) in given.items()}
+    origins = {name: given[name][1] if name in given else "default" for name in NAMES}
+    return Loaded(Settings(**values), origins)
+
+
+def config_path(named: str | None) -> Path:
+    """Return the TOML file: the one that PINFORMERS_CONFIG names, else config.toml in the user's config folder."""
+    return Path(named) if named else Path(platformdirs.user_config_dir("pinformers")) / "config.toml"
+
+
+def _from_file(named: str | None) -> dict[str, tuple[object, str]]:
+    path = config_path(named)
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        if named:
+            raise SettingsError(CONFIG, named, "the environment", "a TOML file that exists") from exc
+        return {}
+    except (OSError, ValueError) as exc:
+        raise SettingsError(CONFIG, str(path), "the file itself", f"a readable TOML file ({exc})") from exc
+    return {name: (value, str(path)) for name, value in found.items()}
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[object, str]]:
+    found: dict[str, tuple[object, str]] = {}
+    for variable, value in environ.items():
+        name = variable[len(PREFIX) :].lower()
+        if variable.startswith(PREFIX) and value and name in NAMES:
+            found[name] = (value, variable)
+    return found
+
+
+def _parse(name: str, value: object, origin: str) -> Any:
+    parse = next((setting.metadata["parse"] for setting in fields(Settings) if setting.name == name), None)
+    if parse is None:
+        raise SettingsError(name, value, origin, f"one of the settings {', '.join(NAMES)}")
+    try:
+        return parse(value)
+    except ValueError as exc:
+        raise SettingsError(name, value, origin, str(exc)) from exc

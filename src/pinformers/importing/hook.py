@@ -1,0 +1,116 @@
+"""The import hook: finder, module proxy, wrappers and route installed together and undone together."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Protocol
+
+from pinformers.importing import proxy
+from pinformers.importing.finder import Finder
+from pinformers.importing.routing import Resolver, Route
+from pinformers.importing.wrapping import AutoWrappers, Loading, public_auto_classes
+
+PACKAGE = "transformers"
+AUTO = f"{PACKAGE}.models.auto."
+
+
+class Events(Protocol):
+    """What the hook tells the one who installed it."""
+
+    def importing(self) -> bool:
+        """The package is about to be patched; False leaves it as it is."""
+
+    def patched(self, names: list[str]) -> None:
+        """The package stands, with these Auto* classes."""
+
+
+class ImportHook:
+    """Patch ``transformers`` when it is imported, or at once when it already is."""
+
+    def __init__(self, current: Callable[[], Resolver | None], loading: Loading, events: Events) -> None:
+        self._events = events
+        self._route = Route(current)
+        self._wrappers = AutoWrappers(loading)
+        self._finder = Finder(PACKAGE, self._executed)
+        self._proxies: list[ModuleType] = []
+        self.names: list[str] = []
+        self.applied = False
+        """Whether ``transformers`` is imported and patched."""
+
+    def install(self) -> None:
+        """Install the finder, and patch what is loaded already."""
+        self._finder.install()
+        module = sys.modules.get(PACKAGE)
+        # While another thread imports it, the finder that served it is not ours: its children still come to us.
+        if module is not None and self._events.importing():
+            for name, child in _loaded():
+                self._patch(name, child)
+            self._finish(module)
+
+    def undo(self) -> None:
+        """Leave the interpreter as it was: meta_path, classes, functions, module objects."""
+        self._finder.remove()
+        self._wrappers.undo()
+        self._route.undo()
+        for module in self._proxies:
+            proxy.unseat(module)
+        self._proxies.clear()
+        self.names, self.applied = [], False
+
+    @property
+    def displaced(self) -> bool:
+        """Whether somebody took the finder out of ``sys.meta_path``."""
+        return not self._finder.installed
+
+    def _executed(self, name: str, module: ModuleType) -> None:
+        if name == PACKAGE:
+            self._replaced(module)
+        elif self.applied:
+            self._patch(name, module)
+            self._seat()
+
+    def _replaced(self, executed: ModuleType) -> None:
+        module = sys.modules.get(PACKAGE, executed)
+        if not self.applied and not self._events.importing():
+            return
+        if module is not executed:
+            self._proxies.append(executed)
+            proxy.forward(executed)
+        # Children that ran while the package was still importing itself were seen before anything was decided.
+        for name, child in _loaded():
+            self._patch(name, child)
+        self._finish(module)
+
+    def _finish(self, module: ModuleType) -> None:
+        first, self.applied = not self.applied, True
+        self.names = [f"{PACKAGE}.{name}" for name in public_auto_classes(module)]
+        self._seat()
+        if first:
+            self._events.patched(self.names)
+
+    def _patch(self, name: str, module: ModuleType) -> None:
+        self._route.executed(name, module)
+        if name.startswith(AUTO):
+            self._wrappers.wrap_module(module)
+
+    def _seat(self) -> None:
+        # processing_utils runs the package again past every finder and replaces it in sys.modules.
+        module = sys.modules.get(PACKAGE)
+        if module is not None and not proxy.seated(module):
+            proxy.seat(module, self._resolved)
+            self._proxies.append(module)
+
+    def _resolved(self, name: str, value: object) -> None:
+        # A module that ran without our finder (somebody else's came first) is caught here, at the latest.
+        if name.startswith("Auto") and f"{PACKAGE}.{name}" in self.names:
+            self._wrappers.wrap(value)
+
+
+def _loaded() -> list[tuple[str, ModuleType]]:
+    return [
+        (name, module)
+        for name, module in sys.modules.copy().items()
+        if name.startswith(f"{PACKAGE}.") and isinstance(module, ModuleType)
+    ]

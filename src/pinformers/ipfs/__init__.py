@@ -1,0 +1,53 @@
+"""Content addressing: CIDs, UnixFS DAGs and CAR files, and the one place that says whether bytes are true."""
+
+from __future__ import annotations
+
+from pinformers.ipfs.car import read_car, write_car
+from pinformers.ipfs.cid import CID, DAG_PB, IDENTITY, RAW, SHA2_256, Block
+from pinformers.ipfs.dag import Fetch, Leaf, leaves, list_directory, read_block, read_file, read_leaf, walk_directory
+from pinformers.ipfs.dagpb import MAX_BLOCK, Link, Node, parse_node
+from pinformers.ipfs.layout import UNIXFS_V1_2025, V0_2015, Profile
+from pinformers.ipfs.unixfs import (
+    CHUNK,
+    WIDTH,
+    Directory,
+    Entry,
+    FileDag,
+    FileHasher,
+    build_directory,
+    hash_file,
+)
+
+__all__ = [
+    "CHUNK",
+    "CID",
+    "DAG_PB",
+    "IDENTITY",
+    "MAX_BLOCK",
+    "RAW",
+    "SHA2_256",
+    "UNIXFS_V1_2025",
+    "V0_2015",
+    "WIDTH",
+    "Block",
+    "Directory",
+    "Entry",
+    "Fetch",
+    "FileDag",
+    "FileHasher",
+    "Leaf",
+    "Link",
+    "Node",
+    "Profile",
+    "build_directory",
+    "hash_file",
+    "leaves",
+    "list_directory",
+    "parse_node",
+    "read_block",
+    "read_car",
+    "read_file",
+    "read_leaf",
+    "walk_directory",
+    "write_car",
+]

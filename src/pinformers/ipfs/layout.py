@@ -1,0 +1,71 @@
+"""The balanced tree over a file's leaves."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from pinformers.ipfs.cid import CID, DAG_PB, SHA2_256, Block
+from pinformers.ipfs.dagpb import encode_link, encode_node, file_message
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Say how a file becomes a DAG (IPIP-499): the same bytes under another profile have another CID."""
+
+    chunk: int = 1 << 20
+    width: int = 1024
+    raw_leaves: bool = True
+    cid_version: int = 1
+
+    def node(self, block: bytes) -> Block:
+        """Name a dag-pb block in this profile's CID version."""
+        return Block(CID(self.cid_version, DAG_PB, SHA2_256, hashlib.sha256(block).digest()), block)
+
+
+UNIXFS_V1_2025 = Profile()
+# What Kubo did by default until 0.39: most CIDs of models that people published before us.
+V0_2015 = Profile(chunk=1 << 18, width=174, raw_leaves=False, cid_version=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Stand for a finished subtree: ``size`` bytes of the file in ``dag_size`` bytes of blocks."""
+
+    cid: CID
+    size: int
+    dag_size: int
+
+
+class Balanced:
+    """Build the inner nodes while leaves arrive, holding one open node a level."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self._levels: list[list[Part]] = [[]]
+        self._nodes: list[Block] = []
+
+    def add(self, part: Part, level: int = 0) -> None:
+        """Append a leaf (or, within, a finished node of the level below)."""
+        if level == len(self._levels):
+            self._levels.append([])
+        # A full node is closed only by its successor: a file of exactly one full node has no second level.
+        if len(self._levels[level]) == self._profile.width:
+            self._close(level)
+        self._levels[level].append(part)
+
+    def finish(self) -> tuple[Part, tuple[Block, ...]]:
+        """Return the root and the inner nodes, parents before children; at least one leaf was added."""
+        level = 0
+        while level < len(self._levels) - 1 or len(self._levels[level]) > 1:
+            self._close(level)
+            level += 1
+        return self._levels[level][0], tuple(reversed(self._nodes))
+
+    def _close(self, level: int) -> None:
+        parts, self._levels[level] = self._levels[level], []
+        links = (encode_link(part.cid, b"", part.dag_size) for part in parts)
+        node = self._profile.node(encode_node(links, file_message(part.size for part in parts)))
+        self._nodes.append(node)
+        dag_size = len(node.data) + sum(part.dag_size for part in parts)
+        self.add(Part(node.cid, sum(part.size for part in parts), dag_size), level + 1)

@@ -1,0 +1,192 @@
+"""Take what lies in the hub cache into the catalog: hash it once, check it against the hub's own word, record it."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from pinformers._errors import BadCar, BlockMismatch
+from pinformers.ipfs.car import read_car, write_car
+from pinformers.ipfs.cid import CID, Block
+from pinformers.ipfs.unixfs import FileDag, hash_file
+from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.catalog import Catalog, Place, Stat
+from pinformers.pinning.pin import Hub, Pin, PinnedFile
+from pinformers.pinning.records import signature, write_bytes
+
+_logger = logging.getLogger("pinformers")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the hub said of a commit beside its files: the complete ``listing``, and ``info`` of the model."""
+
+    listing: Mapping[str, Hub] | None = None
+    info: Mapping[str, Any] | None = None
+
+    def joined(self, other: Facts) -> Facts:
+        """Return both, the fuller listing winning entry by entry."""
+        listing = self.listing if other.listing is None else other.listing
+        if self.listing is not None and other.listing is not None:
+            listing = {path: {**self.listing.get(path, {}), **entry} for path, entry in other.listing.items()}
+        info = None if self.info is None and other.info is None else {**(self.info or {}), **(other.info or {})}
+        return Facts(listing, info)
+
+
+@dataclass(slots=True)
+class Watch:
+    """What a long piece of work tells and is told: bytes done, and whether to stop between two chunks."""
+
+    progress: Callable[[int], None] | None = None
+    stop: Callable[[], bool] | None = None
+    rejected: dict[str, str] = field(default_factory=dict)
+
+
+class Adoption:
+    """Adopt one commit in one hub cache."""
+
+    def __init__(self, catalog: Catalog, cache: RepoCache, repo: str, commit: str, repo_type: str = "model") -> None:
+        self._catalog, self._cache = catalog, cache
+        self._empty = Pin(repo=repo, commit=commit, repo_type=repo_type)
+
+    def pending(self) -> list[tuple[str, int]]:
+        """Return the files that are here and not recorded as they are, with their sizes in bytes."""
+        known = self._known()
+        place = self._catalog.place(known, self._cache.cache_dir)
+        found = ((path, signature(self._cache.file(known.commit, path))) for path in self._cache.files(known.commit))
+        return [(path, stat[0]) for path, stat in found if stat is not None and stat != place.files.get(path)]
+
+    def run(self, facts: Facts, revision: str | None, watch: Watch, made: frozenset[str] = frozenset()) -> Pin:
+        """Hash and record what is pending, file by file, so that a stop (InterruptedError) loses one file at most."""
+        listing = self._cache.tree(self._empty.commit)
+        facts = facts.joined(Facts(listing)) if listing is not None else facts
+        pin = self._record({}, {}, facts, made)
+        for path, _ in self.pending():
+            adopted = self._adopt(path, facts, watch)
+            if adopted is not None:
+                pin = self._record({path: adopted[0]}, {path: adopted[1]}, facts, frozenset())
+        if revision is not None and revision != pin.commit and pin.files:
+            self._catalog.set_ref(pin.repo, revision, pin.commit, pin.repo_type)
+        keep_blocks(self._catalog, pin.directory().cid, pin.directory().nodes)
+        return pin
+
+    def confirm(self, path: str, made: frozenset[str] = frozenset()) -> bool:
+        """Hash one pinned file that changed its looks or is new; record it if it is still what the pin says."""
+        watch = Watch()
+        adopted = self._adopt(path, Facts(), watch)
+        if adopted is None:
+            return False
+        self._record({path: adopted[0]}, {path: adopted[1]}, Facts(), made)
+        return True
+
+    def trust(self, path: str, file: PinnedFile, made: frozenset[str]) -> None:
+        """Record a file that was verified while it was written."""
+        stat = signature(self._cache.file(self._empty.commit, path))
+        if stat is not None:
+            self._record({path: file}, {path: stat}, Facts(), made)
+
+    def note_made(self, made: list[str]) -> None:
+        """Record what we created in the repo's folder, so that it may be deleted again."""
+        if made:
+            self._record({}, {}, Facts(), frozenset(made))
+
+    # -- inner ------------------------------------------------------------------------------------------------
+
+    def _known(self) -> Pin:
+        empty = self._empty
+        return self._catalog.pin(empty.repo, empty.commit, empty.repo_type) or empty
+
+    def _adopt(self, path: str, facts: Facts, watch: Watch) -> tuple[PinnedFile, Stat] | None:
+        target = self._cache.file(self._empty.commit, path)
+        before = signature(target)
+        if before is None:
+            return None
+        hub = self._hub_entry(path, before[0], facts)
+        # The blob id of an LFS file is that of its pointer, so its bytes need no git hash.
+        git = "blob_id" in hub and "lfs_sha256" not in hub
+        dag = hash_file(target, git=git, progress=watch.progress, stop=watch.stop)
+        problem = _contradiction(dag, hub) or self._departure(path, dag)
+        if problem is None and signature(target) != before:
+            problem = "it changed while it was read"
+        if problem is not None:
+            watch.rejected[path] = problem
+            _logger.warning("%s in %s is not pinned: %s.", path, self._cache.folder, problem)
+            return None
+        keep_blocks(self._catalog, dag.cid, dag.nodes)
+        return PinnedFile(dag.size, str(dag.cid), dag.dag_size, dag.sha256, hub), before
+
+    def _hub_entry(self, path: str, size: int, facts: Facts) -> Hub:
+        known = self._known().files.get(path)
+        entry = {**(known.hub if known is not None else {}), **(facts.listing or {}).get(path, {})}
+        etag = self._cache.etag(self._empty.commit, path)
+        if etag is not None and len(etag) == 64:
+            entry.setdefault("lfs_sha256", etag)
+            entry.setdefault("lfs_size", size)
+        elif etag is not None and len(etag) == 40:
+            entry.setdefault("blob_id", etag)
+        return {"size": size, **entry} if entry else entry
+
+    def _departure(self, path: str, dag: FileDag) -> str | None:
+        pinned = self._known().files.get(path)
+        if pinned is not None and pinned.cid != str(dag.cid):
+            return f"its bytes are {dag.cid} and the pin says {pinned.cid}"
+        return None
+
+    def _record(
+        self, files: Mapping[str, PinnedFile], stats: Mapping[str, Stat], facts: Facts, made: frozenset[str]
+    ) -> Pin:
+        pin = Pin(
+            repo=self._empty.repo,
+            commit=self._empty.commit,
+            files=files,
+            others=facts.listing or {},
+            listed=facts.listing is not None,
+            info=facts.info,
+            repo_type=self._empty.repo_type,
+            pinned_at=now(),
+        )
+        place = Place(self._cache.cache_dir, stats, made)
+        return self._catalog.add(pin, place)
+
+
+def _contradiction(dag: FileDag, hub: Hub) -> str | None:
+    """Say how the bytes contradict the hub's tree, or nothing when they do not."""
+    if "size" in hub and hub["size"] != dag.size:
+        return f"it has {dag.size} bytes and the hub says {hub['size']}"
+    if hub.get("lfs_sha256"):
+        wrong = hub["lfs_sha256"] != dag.sha256
+        return f"its sha256 is {dag.sha256} and the hub says {hub['lfs_sha256']}" if wrong else None
+    if hub.get("blob_id") and hub["blob_id"] != dag.git_blob:
+        return f"its git blob id is {dag.git_blob} and the hub says {hub['blob_id']}"
+    return None
+
+
+def keep_blocks(catalog: Catalog, cid: CID, nodes: tuple[Block, ...]) -> None:
+    """Keep the inner blocks of a DAG as a small CAR; a DAG of one raw block has none."""
+    path = catalog.dag_path(str(cid))
+    if nodes and not path.exists():
+        out = io.BytesIO()
+        write_car(out, [cid], nodes)
+        write_bytes(path, out.getvalue())
+
+
+def kept_blocks(path: Path) -> tuple[Block, ...]:
+    """Return the blocks of such a CAR, verified; none when it is missing or damaged."""
+    try:
+        with open(path, "rb") as stream:
+            return tuple(read_car(stream)[1])
+    except FileNotFoundError:
+        return ()
+    except (BadCar, BlockMismatch) as exc:
+        _logger.warning("%s: %s It is passed over; `pinformers verify` writes it again.", path, exc)
+        return ()
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

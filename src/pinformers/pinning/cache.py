@@ -1,0 +1,208 @@
+"""The Hugging Face hub cache, read and added to exactly as huggingface_hub does.
+
+Three layouts: snapshot links into ``blobs/<etag>``; plain files in the snapshot where links are not supported; and
+``blobs/<etag>`` being itself a link into the cache-wide store of huggingface_hub 2.4. All read the same through stat.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pinformers.pinning.pin import check_path, check_revision, repo_folder
+from pinformers.pinning.records import lock, read_json, sync, write_bytes
+
+Fill = Callable[[BinaryIO], None]
+_TREE_FORMAT = 1
+_TREE_KEYS = ("size", "blob_id", "lfs_sha256", "lfs_size", "xet_hash")
+
+
+@functools.lru_cache(maxsize=64)
+def _real(cache_dir: str) -> str:
+    return os.path.realpath(cache_dir)
+
+
+def normal(cache_dir: str) -> str:
+    """Return the one absolute path by which our records call a cache folder, whatever links lead to it."""
+    return _real(os.path.abspath(os.path.expanduser(cache_dir)))
+
+
+class RepoCache:
+    """One repo's folder in one hub cache. What a method creates it returns, as paths relative to ``folder``."""
+
+    def __init__(self, cache_dir: str, repo: str, repo_type: str = "model", *, lock_timeout: float = 60.0) -> None:
+        self.cache_dir = cache_dir = normal(cache_dir)
+        self._name = repo_folder(repo, repo_type)
+        self.folder = Path(cache_dir) / self._name
+        self._lock_timeout = lock_timeout
+
+    # -- reading ----------------------------------------------------------------------------------------------
+
+    def file(self, commit: str, path: str) -> Path:
+        """Return where a file of a commit lies, or would."""
+        return self.folder / "snapshots" / commit / path
+
+    def blob(self, etag: str) -> Path:
+        """Return where the bytes of an etag lie, or would."""
+        return self.folder / "blobs" / etag
+
+    def ref_path(self, revision: str) -> Path:
+        """Return the file in which huggingface_hub notes the commit of a branch or tag."""
+        return self.folder / "refs" / check_revision(revision)
+
+    def files(self, commit: str) -> Iterator[str]:
+        """Yield the paths of all files that a snapshot holds; a broken link is not one."""
+        snapshot = self.folder / "snapshots" / commit
+        for path in sorted(snapshot.rglob("*")):
+            if path.is_file():
+                yield path.relative_to(snapshot).as_posix()
+
+    def etag(self, commit: str, path: str) -> str | None:
+        """Return the name of the blob that a snapshot's link leads to; None for a plain file."""
+        link = self.file(commit, path)
+        try:
+            target = Path(os.path.normpath(link.parent / os.readlink(link)))
+        except OSError:
+            return None
+        return target.name if target.parent.name == "blobs" else None
+
+    def tree(self, commit: str) -> dict[str, Mapping[str, Any]] | None:
+        """Return the hub's listing of a commit, if huggingface_hub (2.4 on) kept it."""
+        value = read_json(self._tree_path(commit))
+        if value is None or value.get("format_version") != _TREE_FORMAT or not isinstance(value.get("files"), dict):
+            return None
+        return {check_path(path): dict(entry) for path, entry in value["files"].items()}
+
+    def marked_absent(self, commit: str, path: str) -> bool:
+        """Whether the hub once said that the commit has no such file."""
+        return (self.folder / ".no_exist" / commit / path).is_file()
+
+    # -- adding -----------------------------------------------------------------------------------------------
+
+    def mark_absent(self, commit: str, path: str) -> list[str]:
+        """Note, as huggingface_hub does after a 404, that the commit has no such file."""
+        marker = self.folder / ".no_exist" / commit / check_path(path)
+        if marker.is_file():
+            return []
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+        (self.folder / "snapshots" / commit).mkdir(parents=True, exist_ok=True)
+        return self._made(marker)
+
+    def add_ref(self, revision: str, commit: str, *, ours: bool = False) -> list[str]:
+        """Note the commit of a revision; one that is noted stays, unless it is ``ours``."""
+        path = self.ref_path(revision)
+        if revision == commit or (path.exists() and not ours):
+            return []
+        write_bytes(path, commit.encode())
+        return self._made(path)
+
+    def add_tree(self, commit: str, listing: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """Leave the listing that ``snapshot_download`` would have left, where every entry is known."""
+        path = self._tree_path(commit)
+        if path.exists() or not all("size" in entry and "blob_id" in entry for entry in listing.values()):
+            return []
+        # To the byte what huggingface_hub writes (_tree_cache.py): one line a field, in its order.
+        files = {
+            name: {key: listing[name][key] for key in _TREE_KEYS if key in listing[name]} for name in sorted(listing)
+        }
+        write_bytes(path, json.dumps({"format_version": _TREE_FORMAT, "files": files}, indent=1).encode())
+        return self._made(path)
+
+    def add_file(self, commit: str, path: str, etag: str, fill: Fill) -> list[str]:
+        """Put a file in place: ``fill`` writes it, verified, into a private staging file that is then renamed.
+
+        Holds the lock file that huggingface_hub takes for this blob, so that its clients wait and then find the file.
+        Never replaces a file: one that is there by then stays, and the caller must look at it again.
+        """
+        target = self.file(commit, check_path(path))
+        with lock(Path(self.cache_dir) / ".locks" / self._name / f"{etag}.lock", self._lock_timeout):
+            if target.exists():
+                return []
+            made = []
+            links = self._links_supported()
+            blob = self.blob(etag) if links else target
+            if not blob.exists() and self._write(blob, fill):
+                made += self._made(blob)
+            if links:
+                made += self._link(target, blob)
+            return made
+
+    def remove(self, made: frozenset[str]) -> int:
+        """Delete what we made, and the folders that are empty then; returns the bytes freed."""
+        freed = 0
+        for name in sorted(made, reverse=True):
+            path = self.folder / name
+            with contextlib.suppress(FileNotFoundError):
+                freed += path.lstat().st_size
+                path.unlink()
+            self._prune(path.parent)
+        return freed
+
+    # -- inner ------------------------------------------------------------------------------------------------
+
+    def _write(self, target: Path, fill: Fill) -> bool:
+        staging = self._staging(target)
+        try:
+            with open(staging, "xb") as out:
+                fill(out)
+                out.flush()
+                sync(out.fileno())
+            return _move_new(staging, target)
+        finally:
+            staging.unlink(missing_ok=True)
+
+    def _staging(self, target: Path) -> Path:
+        # huggingface_hub names its own unfinished downloads like this: its cache scans know to pass over them.
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target.with_name(f"{target.name}.{secrets.token_hex(4)}.incomplete")
+
+    def _link(self, target: Path, blob: Path) -> list[str]:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_symlink():
+            # It leads nowhere (the caller has looked): its blob is gone.
+            target.unlink(missing_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.symlink(os.path.relpath(blob, target.parent), target)
+            return self._made(target)
+        return []
+
+    def _links_supported(self) -> bool:
+        # deferred: an import of half a second, and only a write needs it.
+        from huggingface_hub.file_download import are_symlinks_supported
+
+        return bool(are_symlinks_supported(self.cache_dir))
+
+    def _tree_path(self, commit: str) -> Path:
+        return self.folder / "trees" / f"{commit}.json"
+
+    def _made(self, path: Path) -> list[str]:
+        return [path.relative_to(self.folder).as_posix()]
+
+    def _prune(self, folder: Path) -> None:
+        while folder != self.folder.parent and self.folder in (folder, *folder.parents):
+            try:
+                folder.rmdir()
+            except OSError:
+                return
+            folder = folder.parent
+
+
+def _move_new(staging: Path, target: Path) -> bool:
+    """Give ``staging`` its name unless the name is taken; says whether it was free."""
+    try:
+        os.link(staging, target)
+    except FileExistsError:
+        return False
+    except OSError:
+        # A file system without hard links: look, then rename. What could come between is the same verified content.
+        if target.exists():
+            return False
+        os.replace(staging, target)
+    return True

@@ -1,0 +1,181 @@
+"""The local catalog: our records beside the hub cache, one small JSON file for each thing that changes by itself.
+
+One file a pin rather than a database: replaced by a rename it survives any crash, needs no lock that a network file
+system may not honour, costs the same to find among ten models or ten thousand, and a person can read it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pinformers._errors import PinError
+from pinformers.pinning.pin import Pin, check_revision, merge, repo_folder
+from pinformers.pinning.records import lock, read_json, signature, write_bytes, write_json
+
+_logger = logging.getLogger("pinformers")
+T = TypeVar("T")
+Stat = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the files of one commit lie in one hub cache, and what of that folder we made.
+
+    ``files`` maps a path to the size, mtime (ns) and inode that the file had when its bytes were hashed.
+    ``made`` holds what we created, as paths relative to the repo's folder: only that may we delete.
+    """
+
+    cache_dir: str
+    files: Mapping[str, Stat] = field(default_factory=dict)
+    made: frozenset[str] = frozenset()
+
+    def to_json(self) -> dict[str, Any]:
+        files = {path: list(stat) for path, stat in self.files.items()}
+        return {"cache_dir": self.cache_dir, "files": files, "made": sorted(self.made)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Place:
+        files = {path: (int(s[0]), int(s[1]), int(s[2])) for path, s in value["files"].items()}
+        return cls(str(value["cache_dir"]), files, frozenset(value["made"]))
+
+
+class Catalog:
+    """The pins, refs and places under ``state_dir``. Reads are cached by the file's size, mtime and inode."""
+
+    def __init__(self, state_dir: Path, *, lock_timeout: float = 60.0) -> None:
+        self.state_dir = state_dir
+        self._lock_timeout = lock_timeout
+        self._read: dict[Path, tuple[Stat, object]] = {}
+
+    # -- pins -------------------------------------------------------------------------------------------------
+
+    def pin(self, repo: str, commit: str, repo_type: str = "model") -> Pin | None:
+        """Return the pin of a commit, or None. A record that cannot be read counts as none."""
+        return self._load(self._pin_path(repo, commit, repo_type), Pin.from_json)
+
+    def pins(self) -> Iterator[Pin]:
+        """Yield every pin."""
+        for path in sorted(self.state_dir.glob("pins/*/*.json")):
+            pin = self._load(path, Pin.from_json)
+            if pin is not None:
+                yield pin
+
+    def add(self, pin: Pin, place: Place | None = None) -> Pin:
+        """Record ``pin`` and ``place`` joined with what is known of them; return the pin as it now stands."""
+        folder = repo_folder(pin.repo, pin.repo_type)
+        with lock(self.state_dir / "locks" / f"{folder}.lock", self._lock_timeout):
+            known = self.pin(pin.repo, pin.commit, pin.repo_type)
+            merged = merge(known, pin)
+            if place is not None:
+                self._add_place(merged, place)
+            if merged != known:
+                write_json(self._pin_path(pin.repo, pin.commit, pin.repo_type), merged.to_json())
+        return merged
+
+    def remove(self, pin: Pin) -> None:
+        """Forget a pin, its places and the refs that name it; touches no model file."""
+        self._pin_path(pin.repo, pin.commit, pin.repo_type).unlink(missing_ok=True)
+        for path, _ in self._places(pin):
+            path.unlink(missing_ok=True)
+        for revision, commit in self.refs(pin.repo, pin.repo_type).items():
+            if commit == pin.commit:
+                self._ref_path(pin.repo, revision, pin.repo_type).unlink(missing_ok=True)
+
+    # -- refs -------------------------------------------------------------------------------------------------
+
+    def ref(self, repo: str, revision: str, repo_type: str = "model") -> tuple[str, int] | None:
+        """Return the commit that a branch or tag was last seen at, and when (ns), or None."""
+        return read_ref(self._ref_path(repo, revision, repo_type))
+
+    def set_ref(self, repo: str, revision: str, commit: str, repo_type: str = "model") -> None:
+        """Note that ``revision`` is ``commit`` now."""
+        known = self.ref(repo, revision, repo_type)
+        if known is None or known[0] != commit:
+            write_bytes(self._ref_path(repo, revision, repo_type), commit.encode())
+
+    def refs(self, repo: str, repo_type: str = "model") -> dict[str, str]:
+        """Return every known branch and tag of a repo with its commit."""
+        folder = self._repo_path(repo, repo_type) / "refs"
+        paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+        return {path.relative_to(folder).as_posix(): found[0] for path in paths if (found := read_ref(path))}
+
+    # -- places -----------------------------------------------------------------------------------------------
+
+    def place(self, pin: Pin, cache_dir: str) -> Place:
+        """Return what is recorded of a pin's files in ``cache_dir``; an empty place when nothing is."""
+        return self._load(self._place_path(pin, cache_dir), Place.from_json) or Place(cache_dir)
+
+    def places(self, pin: Pin) -> list[Place]:
+        """Return the places of a pin in every cache."""
+        return [place for _, place in self._places(pin)]
+
+    def _places(self, pin: Pin) -> list[tuple[Path, Place]]:
+        folder = self.state_dir / "places" / repo_folder(pin.repo, pin.repo_type)
+        found = ((path, self._load(path, Place.from_json)) for path in sorted(folder.glob(f"{pin.commit}-*.json")))
+        return [(path, place) for path, place in found if place is not None]
+
+    def _add_place(self, pin: Pin, new: Place) -> None:
+        known = self.place(pin, new.cache_dir)
+        files = {path: stat for path, stat in {**known.files, **new.files}.items() if path in pin.files}
+        merged = dataclasses.replace(new, files=files, made=known.made | new.made)
+        if merged != known:
+            write_json(self._place_path(pin, new.cache_dir), merged.to_json())
+
+    def version(self) -> object:
+        """Return a value that changes when a place was added or changed."""
+        return [(path, signature(path)) for path in sorted(self.state_dir.glob("places/*/*.json"))]
+
+    # -- blocks -----------------------------------------------------------------------------------------------
+
+    def dag_path(self, cid: str) -> Path:
+        """Return where the inner blocks of a file or folder lie, as a CAR named by its CID."""
+        return self.state_dir / "dags" / cid[-2:] / f"{cid}.car"
+
+    # -- paths ------------------------------------------------------------------------------------------------
+
+    def _repo_path(self, repo: str, repo_type: str) -> Path:
+        return self.state_dir / "pins" / repo_folder(repo, repo_type)
+
+    def _pin_path(self, repo: str, commit: str, repo_type: str) -> Path:
+        return self._repo_path(repo, repo_type) / f"{commit}.json"
+
+    def _ref_path(self, repo: str, revision: str, repo_type: str) -> Path:
+        return self._repo_path(repo, repo_type) / "refs" / check_revision(revision)
+
+    def _place_path(self, pin: Pin, cache_dir: str) -> Path:
+        return self.state_dir / "places" / repo_folder(pin.repo, pin.repo_type) / f"{pin.commit}-{key(cache_dir)}.json"
+
+    def _load(self, path: Path, parse: Callable[[Mapping[str, Any]], T]) -> T | None:
+        stat = signature(path)
+        if stat is None:
+            return None
+        cached = self._read.get(path)
+        if cached is None or cached[0] != stat:
+            value = read_json(path)
+            try:
+                cached = (stat, parse(value) if value is not None else None)
+            except (PinError, KeyError, TypeError, ValueError, IndexError) as exc:
+                # Half a record cannot be seen (renames), so this is another format or another hand: not ours.
+                _logger.warning("The record %s cannot be read (%s) and counts as none; delete it.", path, exc)
+                cached = (stat, None)
+            self._read[path] = cached
+        return cached[1]  # type: ignore[return-value]
+
+
+def key(cache_dir: str) -> str:
+    """Return a short name for a cache folder."""
+    return hashlib.sha256(cache_dir.encode()).hexdigest()[:16]
+
+
+def read_ref(path: Path) -> tuple[str, int] | None:
+    """Return the commit in a ref file and its mtime (ns), or None."""
+    stat = signature(path)
+    if stat is None or not path.is_file():
+        return None
+    return path.read_text().strip(), stat[1]

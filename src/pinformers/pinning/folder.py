@@ -1,0 +1,141 @@
+"""Pin a local folder under a model's name: its files go into the hub cache as if the hub had sent them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pinformers._errors import PinError
+from pinformers.ipfs.unixfs import FileDag, hash_file
+from pinformers.pinning.adoption import keep_blocks, now
+from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision
+from pinformers.pinning.pinned import PinnedRepo
+from pinformers.pinning.resolver import Resolver
+from pinformers.sources.embedded import EmbeddedSource, LocalFile
+
+# What git and huggingface_hub keep in a folder for themselves.
+_SKIPPED = {".git", ".cache", "__pycache__"}
+_LFS_SUFFIXES = frozenset(
+    [
+        ".7z",
+        ".arrow",
+        ".bin",
+        ".bz2",
+        ".ckpt",
+        ".ftz",
+        ".gguf",
+        ".gz",
+        ".h5",
+        ".joblib",
+        ".lfs",
+        ".mlmodel",
+        ".model",
+        ".msgpack",
+        ".npy",
+        ".npz",
+        ".onnx",
+        ".ot",
+        ".parquet",
+        ".pb",
+        ".pickle",
+        ".pkl",
+        ".pt",
+        ".pth",
+        ".rar",
+        ".safetensors",
+        ".tar",
+        ".tflite",
+        ".tgz",
+        ".wasm",
+        ".xz",
+        ".zip",
+        ".zst",
+    ]
+)
+_LFS_FROM = 10 << 20
+
+Progress = Callable[[int], None]
+
+
+def pin_folder(
+    resolver: Resolver, folder: Path, repo: str, revision: str = "main", progress: Progress | None = None
+) -> PinnedRepo:
+    """Pin ``folder`` as ``repo`` at ``revision``.
+
+    A folder has no hub commit, so its commit is the first 40 hex digits of its root CID's digest: equal folders have
+    equal commits everywhere. The files are copied, verified block by block, since a folder may change later.
+    """
+    check_repo(repo)
+    check_revision(revision)
+    paths = _paths(folder)
+    dags = {path: hash_file(folder / path, git=True, progress=progress) for path in paths}
+    files = {path: _pinned(path, dag) for path, dag in dags.items()}
+    draft = Pin(repo=repo, commit="", files=files, listed=True, info=_card(folder), origin="folder", pinned_at=now())
+    directory = draft.directory()
+    pin = resolver.catalog.add(dataclasses.replace(draft, commit=directory.cid.digest.hex()[:40]))
+    keep_blocks(resolver.catalog, directory.cid, directory.nodes)
+    for dag in dags.values():
+        keep_blocks(resolver.catalog, dag.cid, dag.nodes)
+    _bring(resolver, pin, folder, dags, revision, progress)
+    resolver.catalog.set_ref(repo, revision, pin.commit)
+    found = resolver.find(repo, revision)
+    if found is None:
+        raise PinError(str(folder), f"it could not be recorded in {resolver.catalog.state_dir}")
+    return found
+
+
+def _bring(
+    resolver: Resolver, pin: Pin, folder: Path, dags: dict[str, FileDag], revision: str, progress: Progress | None
+) -> None:
+    source = EmbeddedSource(lambda: [_local(folder / path, dag) for path, dag in dags.items()], name="folder")
+    pinned = resolver.bind(pin, revision, [source])
+    for path in dags:
+        if not pinned.deliver([path]):
+            raise PinError(str(folder / path), "it could not be copied into the hub cache; the log says why")
+        if progress is not None:
+            progress(dags[path].size)
+
+
+def _local(path: Path, dag: FileDag) -> LocalFile:
+    return LocalFile(path, dag.cid, dag.size, lambda: dag.nodes)
+
+
+def _paths(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        raise PinError(str(folder), "there is no such folder; give a model's folder, or a hub name like org/model")
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    paths = [path.relative_to(folder) for path in found]
+    names = [check_path(path.as_posix()) for path in paths if not _SKIPPED.intersection(path.parts)]
+    if not names:
+        raise PinError(str(folder), "the folder holds no file; give a model's folder")
+    return names
+
+
+def _pinned(path: str, dag: FileDag) -> PinnedFile:
+    if Path(path).suffix in _LFS_SUFFIXES or dag.size > _LFS_FROM:
+        hub = {"size": dag.size, "blob_id": _pointer_id(dag), "lfs_sha256": dag.sha256, "lfs_size": dag.size}
+    else:
+        hub = {"size": dag.size, "blob_id": dag.git_blob}
+    return PinnedFile(dag.size, str(dag.cid), dag.dag_size, dag.sha256, hub)
+
+
+def _pointer_id(dag: FileDag) -> str:
+    """Return the git blob id of the LFS pointer: the hub's tree gives that for an LFS file (git-lfs spec v1)."""
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{dag.sha256}\nsize {dag.size}\n".encode()
+    return hashlib.sha1(b"blob %d\0" % len(pointer) + pointer).hexdigest()
+
+
+def _card(folder: Path) -> dict[str, Any] | None:
+    """Read from the model card what the hub would say of the model."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return None
+    # deferred: an import of half a second that only this command needs.
+    from huggingface_hub.repocard import metadata_load
+
+    said = metadata_load(card) or {}
+    names = ("pipeline_tag", "library_name", "tags")
+    return {name: said[name] for name in names if name in said} or None

@@ -1,0 +1,173 @@
+"""What a pin is: a repo at a commit, its root CID, and per file what it must be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pinformers._errors import PinError
+from pinformers.ipfs.cid import CID
+from pinformers.ipfs.unixfs import Directory, Entry, build_directory
+
+FORMAT = 1
+Hub = Mapping[str, Any]
+Origin = Literal["hub", "folder"]
+_REPO = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_REVISION = re.compile(r"[^\s\\:*?\"<>|\x00-\x1f]+")
+
+
+def check_path(path: str) -> str:
+    """Return ``path`` if it is a plain relative POSIX path; raise PinError otherwise: pins come from other machines."""
+    parts = path.split("/")
+    if not path or "\\" in path or "\x00" in path or any(part in ("", ".", "..") for part in parts):
+        raise PinError(repr(path), "this is not a relative path inside a model; the pin that names it is not used")
+    return path
+
+
+def check_repo(repo: str) -> str:
+    """Return ``repo`` if it has the hub's form ``name`` or ``org/name``; raise PinError otherwise."""
+    if not _REPO.fullmatch(repo) or ".." in repo or repo.startswith((".", "-")):
+        raise PinError(repr(repo), "a model is named like 'org/model', in letters, digits, '.', '_' and '-'")
+    return repo
+
+
+def check_revision(revision: str) -> str:
+    """Return ``revision`` if it can be a git ref; raise PinError otherwise."""
+    if not _REVISION.fullmatch(revision) or any(part in ("", ".", "..") for part in revision.split("/")):
+        raise PinError(repr(revision), "a revision is a branch, a tag or a commit of 40 hex digits")
+    return revision
+
+
+def repo_folder(repo: str, repo_type: str) -> str:
+    """Name the folder of a repo as huggingface_hub does: ``models--org--name``."""
+    return "--".join([f"{repo_type}s", *check_repo(repo).split("/")])
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedFile:
+    """One file: ``size`` in bytes, its CID, the size of its DAG, its sha256, and what the hub's tree says of it.
+
+    ``hub`` has the keys of huggingface_hub's tree cache: size, blob_id, lfs_sha256, lfs_size, xet_hash.
+    """
+
+    size: int
+    cid: str
+    dag_size: int
+    sha256: str
+    hub: Hub = field(default_factory=dict)
+
+    @property
+    def etag(self) -> str | None:
+        """The name of its blob in the hub cache: the LFS sha256 or else the git blob id."""
+        name = self.hub.get("lfs_sha256") or self.hub.get("blob_id")
+        return name if isinstance(name, str) and re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", name) else None
+
+    def to_json(self) -> dict[str, Any]:
+        fields = {"size": self.size, "cid": self.cid, "dag_size": self.dag_size, "sha256": self.sha256}
+        return {**fields, "hub": dict(self.hub)} if self.hub else fields
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> PinnedFile:
+        cid = str(CID.parse(value["cid"]))
+        return cls(int(value["size"]), cid, int(value["dag_size"]), str(value["sha256"]), dict(value.get("hub", {})))
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A repo at a commit. ``others`` are paths of the commit that are not pinned (yet).
+
+    ``listed`` says that ``files`` and ``others`` are together all there is: any other path is absent.
+    ``info`` is what the hub said of the model: pipeline_tag, library_name, tags.
+    """
+
+    repo: str
+    commit: str
+    files: Mapping[str, PinnedFile] = field(default_factory=dict)
+    others: Mapping[str, Hub] = field(default_factory=dict)
+    listed: bool = False
+    info: Mapping[str, Any] | None = None
+    origin: Origin = "hub"
+    repo_type: str = "model"
+    pinned_at: str = ""
+
+    @property
+    def listing(self) -> dict[str, Hub] | None:
+        """Every path of the commit with the hub's word on it, or None when not all are known."""
+        return {**self.others, **{path: file.hub for path, file in self.files.items()}} if self.listed else None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every file of the commit is pinned."""
+        return self.listed and not self.others
+
+    @property
+    def size(self) -> int:
+        """The bytes of all pinned files."""
+        return sum(file.size for file in self.files.values())
+
+    @property
+    def root(self) -> str:
+        """The CID of the folder of all pinned files."""
+        return str(self.directory().cid)
+
+    def directory(self) -> Directory:
+        """Build the UnixFS folder of the pinned files."""
+        entries = {path: Entry(CID.parse(file.cid), file.size, file.dag_size) for path, file in self.files.items()}
+        return build_directory(entries)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "repo": self.repo,
+            "repo_type": self.repo_type,
+            "commit": self.commit,
+            "root": self.root,
+            "origin": self.origin,
+            "pinned_at": self.pinned_at,
+            "listed": self.listed,
+            "info": dict(self.info) if self.info is not None else None,
+            "files": {path: file.to_json() for path, file in sorted(self.files.items())},
+            "others": {path: dict(hub) for path, hub in sorted(self.others.items())},
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Pin:
+        """Read a pin; raise PinError, with one sentence, for anything that is not one."""
+        try:
+            return cls(
+                repo=check_repo(value["repo"]),
+                commit=check_revision(value["commit"]),
+                files={check_path(path): PinnedFile.from_json(file) for path, file in value["files"].items()},
+                others={check_path(path): dict(hub) for path, hub in value["others"].items()},
+                listed=bool(value["listed"]),
+                info=value["info"],
+                origin="folder" if value["origin"] == "folder" else "hub",
+                repo_type=str(value["repo_type"]),
+                pinned_at=str(value["pinned_at"]),
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as exc:
+            raise PinError(f"{value.get('repo', 'a pin record')}", f"its pin cannot be read ({exc!r})") from exc
+
+
+def merge(known: Pin | None, new: Pin) -> Pin:
+    """Return ``new`` joined with what was ``known`` of the same commit; a file keeps the CID it was pinned with."""
+    first = known or new
+    files = {**new.files, **{path: _joined(file, new.files.get(path)) for path, file in first.files.items()}}
+    return Pin(
+        repo=first.repo,
+        commit=first.commit,
+        files=files,
+        others={path: hub for path, hub in {**first.others, **new.others}.items() if path not in files},
+        listed=first.listed or new.listed,
+        info={**(first.info or {}), **new.info} if new.info is not None else first.info,
+        origin=first.origin,
+        repo_type=first.repo_type,
+        pinned_at=first.pinned_at,
+    )
+
+
+def _joined(known: PinnedFile, new: PinnedFile | None) -> PinnedFile:
+    hub = {**known.hub, **new.hub} if new is not None and new.cid == known.cid else known.hub
+    return PinnedFile(known.size, known.cid, known.dag_size, known.sha256, hub)

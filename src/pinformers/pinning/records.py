@@ -1,0 +1,77 @@
+"""Small files that survive a crash and many writers: written aside, synced, renamed; read whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+Json = dict[str, Any]
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content`` so that a reader, or a crash, sees the old or the new whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, staging = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".staging")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            out.write(content)
+            sync(out.fileno())
+        os.replace(staging, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(staging)
+        raise
+
+
+def sync(descriptor: int) -> None:
+    """Wait until the file's bytes are on the disk: a rename may otherwise outlive them (ext4 ``auto_da_alloc``)."""
+    os.fsync(descriptor)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Replace ``path`` by one JSON object, keys sorted so that equal values are equal bytes."""
+    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Json | None:
+    """Return the JSON object in ``path``; None when there is none, or when it is not a readable object."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+@contextlib.contextmanager
+def lock(path: Path, timeout: float) -> Iterator[bool]:
+    """Hold the file lock at ``path``, or go on without it after ``timeout`` seconds; says which.
+
+    A lock only saves work: what is written under it is put in place by a rename, true with or without it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(path)
+    try:
+        held.acquire(timeout=timeout)
+    except (Timeout, NotImplementedError):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        held.release()
+
+
+def signature(path: Path) -> tuple[int, int, int] | None:
+    """Return size in bytes, mtime in ns and inode of what ``path`` leads to; None when there is no file."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino

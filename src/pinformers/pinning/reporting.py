@@ -1,0 +1,97 @@
+"""What a person asks about the pin cache: how much, what is where, from where a model would come and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pinformers.pinning.ledger import Served
+from pinformers.pinning.pin import Pin
+from pinformers.pinning.pinned import PinnedRepo
+from pinformers.pinning.resolver import Resolver
+
+_ON_MISS = {
+    "import": "plain transformers downloads it, and it is pinned beside the load",
+    "passthrough": "plain transformers downloads it, and nothing is recorded",
+    "error": "loading it is refused",
+}
+
+
+def totals(resolver: Resolver) -> dict[str, Any]:
+    """Return where things lie, how much is pinned, and this process's counts."""
+    pins = list(resolver.catalog.pins())
+    names = ("hits", "misses", "fallbacks")
+    return {
+        "cache_dir": resolver.default_cache,
+        "state_dir": str(resolver.catalog.state_dir),
+        "sources": [*(source.name for source in resolver.sources), *(["hub"] if resolver.hub_allowed else [])],
+        "on_miss": resolver.policy.on_miss,
+        "pins": len(pins),
+        "bytes": sum(pin.size for pin in pins),
+        **{name: resolver.ledger.counts[name] for name in names},
+    }
+
+
+def summary(resolver: Resolver, pin: Pin) -> dict[str, Any]:
+    """Return one line of ``pinformers ls``."""
+    refs = resolver.catalog.refs(pin.repo, pin.repo_type)
+    return {
+        "model": pin.repo,
+        "revisions": sorted(name for name, commit in refs.items() if commit == pin.commit),
+        "commit": pin.commit,
+        "root": pin.root,
+        "files": len(pin.files),
+        "missing": len(pin.others) if pin.listed else None,
+        "bytes": pin.size,
+        "origin": pin.origin,
+        "pinned_at": pin.pinned_at,
+        "caches": [place.cache_dir for place in resolver.catalog.places(pin)],
+    }
+
+
+def explanation(resolver: Resolver, repo: str, revision: str | None) -> dict[str, Any]:
+    """Return, file by file, from where a model would be served, or was in this process, and why."""
+    pinned = resolver.find(repo, revision)
+    said: dict[str, Any] = {"model": repo, "revision": revision or "main", "pinned": pinned is not None}
+    if pinned is None:
+        why = _ON_MISS[resolver.policy.on_miss]
+        return {**said, "commit": None, "root": None, "complete": False, "why": f"no pin names it; {why}", "files": []}
+    files = [_file(resolver, pinned, path) for path in sorted(pinned.pin.files)]
+    files += [_other(resolver, pinned, path) for path in sorted(pinned.pin.others)]
+    return {
+        **said,
+        "commit": pinned.commit,
+        "root": pinned.pin.root,
+        "complete": pinned.pin.complete,
+        "why": f"the local catalog pins it since {pinned.pin.pinned_at}",
+        "files": files,
+    }
+
+
+def _file(resolver: Resolver, pinned: PinnedRepo, path: str) -> dict[str, Any]:
+    file = pinned.pin.files[path]
+    was = resolver.ledger.served(pinned.pin.repo, pinned.commit, path)
+    would = was or _would(resolver, pinned, path)
+    return {
+        "path": path,
+        "size": file.size,
+        "cid": file.cid,
+        "source": would.source,
+        "why": would.why,
+        "served": was is not None,
+    }
+
+
+def _would(resolver: Resolver, pinned: PinnedRepo, path: str) -> Served:
+    state = pinned.state(path)
+    if state == "here":
+        return Served("hub cache", "it is as it was when it was hashed")
+    if state == "changed":
+        return Served("hub cache", "it looks changed; it is hashed again first")
+    names = [source.name for source in resolver.sources]
+    return Served(" or ".join([*names, *(["hub"] if pinned.hub_allowed else [])]), "it is not in the hub cache")
+
+
+def _other(resolver: Resolver, pinned: PinnedRepo, path: str) -> dict[str, Any]:
+    source = "hub" if pinned.hub_allowed else "nobody"
+    size = pinned.pin.others[path].get("size")
+    return {"path": path, "size": size, "cid": None, "source": source, "why": "it is not pinned yet", "served": False}

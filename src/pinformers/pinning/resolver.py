@@ -1,0 +1,178 @@
+"""Answer for a repo at a revision: the pin that names it, or nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pinformers._errors import NotPinned, PinError
+from pinformers.ipfs.cid import CID, Block
+from pinformers.pinning.adoption import Facts, kept_blocks
+from pinformers.pinning.cache import RepoCache, normal
+from pinformers.pinning.catalog import Catalog, read_ref
+from pinformers.pinning.ledger import Ledger, Served
+from pinformers.pinning.pin import Pin, check_revision
+from pinformers.pinning.pinned import Means, PinnedRepo
+from pinformers.pinning.recorder import Job, Recorder
+from pinformers.pinning.records import signature
+from pinformers.sources.base import Source
+from pinformers.sources.embedded import LocalFile
+
+OnMiss = Literal["import", "passthrough", "error"]
+DEFAULT_REVISION = "main"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SNAPSHOT = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the resolver may do: on a miss, ask the hub or not, wait how many seconds for a lock."""
+
+    on_miss: OnMiss = "import"
+    hub_allowed: bool = True
+    lock_timeout: float = 60.0
+
+
+class Resolver:
+    """Pins for repos, in the hub cache that a caller names or in the default one."""
+
+    def __init__(
+        self, catalog: Catalog, default_cache: str, sources: Sequence[Source], policy: Policy, cache_dir: str | None
+    ) -> None:
+        self.catalog, self.cache_dir, self.default_cache = catalog, cache_dir, default_cache
+        self.sources, self.policy = sources, policy
+        self.recorder = Recorder(catalog, lock_timeout=policy.lock_timeout)
+        self.ledger = Ledger()
+        self._taken_up = False
+
+    @property
+    def hub_allowed(self) -> bool:
+        """Whether the hub may be asked for a model that no pin names."""
+        return self.policy.hub_allowed
+
+    def resolve(
+        self, repo: str, revision: str | None, *, repo_type: str = "model", cache_dir: str | None = None
+    ) -> PinnedRepo | None:
+        """Return the pin that answers, or None; raises NotPinned where ``on_miss`` is error and none does."""
+        self._take_up()
+        found = self.find(repo, revision, repo_type=repo_type, cache_dir=cache_dir)
+        if found is None and self.policy.on_miss == "error":
+            raise NotPinned(repo, _plain(revision) or DEFAULT_REVISION)
+        return found
+
+    def find(
+        self, repo: str, revision: str | None, *, repo_type: str = "model", cache_dir: str | None = None
+    ) -> PinnedRepo | None:
+        """Return the pin of a revision, or None."""
+        cache = RepoCache(cache_dir or self.default_cache, repo, repo_type, lock_timeout=self.policy.lock_timeout)
+        name = _plain(revision) or DEFAULT_REVISION
+        commit = name if _COMMIT.fullmatch(name) else self._newest(cache, repo, name, repo_type)
+        pin = self.catalog.pin(repo, commit, repo_type) if commit is not None else None
+        if pin is None or not pin.files:
+            return None
+        return PinnedRepo(pin, self._means(self.sources), cache, name)
+
+    def bind(self, pin: Pin, revision: str, sources: Sequence[Source]) -> PinnedRepo:
+        """Return ``pin`` with ``sources`` of its own, in the default cache."""
+        cache = RepoCache(self.default_cache, pin.repo, pin.repo_type, lock_timeout=self.policy.lock_timeout)
+        return PinnedRepo(pin, self._means(sources), cache, revision)
+
+    def seen(self, repo: str, revision: str | None, paths: Sequence[str], *, repo_type: str) -> None:
+        """Record, beside the load, the commit whose files plain transformers has put at ``paths``."""
+        self.ledger.counts["misses"] += max(1, len(paths))
+        for path in paths:
+            match = _SNAPSHOT.search(path)
+            if match is not None:
+                name = path[match.end() :].replace("\\", "/")
+                self.ledger.note(repo, match[1], name, Served("plain transformers", "no pin held it"))
+                cache_dir = normal(str(Path(path[: match.start()]).parent))
+                self._note(Job(repo, repo_type, match[1], cache_dir, _branches(revision)))
+
+    def listed(self, repo: str, commit: str, *, repo_type: str, entries: Sequence[object]) -> None:
+        """Keep the complete tree of a commit."""
+        files = [entry for entry in entries if hasattr(entry, "blob_id")]
+        listing = {str(getattr(entry, "path")): _tree_entry(entry) for entry in files}  # noqa: B009
+        self._learn(repo, commit, repo_type, Facts(listing=listing))
+
+    def informed(self, repo: str, commit: str, *, repo_type: str, info: object) -> None:
+        """Keep what the hub says of a model, and the names of its files."""
+        names = [sibling.rfilename for sibling in getattr(info, "siblings", None) or ()]
+        said = {name: getattr(info, name, None) for name in ("pipeline_tag", "library_name", "tags")}
+        self._learn(repo, commit, repo_type, Facts({name: {} for name in names} or None, said))
+
+    def loading(self, name: str) -> AbstractContextManager[None]:
+        """Be told that a ``from_pretrained`` runs."""
+        return self.recorder.loading()
+
+    # -- inner ------------------------------------------------------------------------------------------------
+
+    def _means(self, sources: Sequence[Source]) -> Means:
+        return Means(self.catalog, sources, self.ledger, self.policy.hub_allowed)
+
+    def _newest(self, cache: RepoCache, repo: str, revision: str, repo_type: str) -> str | None:
+        # Whoever noted the branch last is right: the hub's client that followed it, or `pinformers pin`.
+        known = [self.catalog.ref(repo, revision, repo_type), read_ref(cache.ref_path(revision))]
+        return max((ref for ref in known if ref is not None), key=lambda ref: ref[1], default=(None, 0))[0]
+
+    def _learn(self, repo: str, commit: str, repo_type: str, facts: Facts) -> None:
+        self._note(Job(repo, repo_type, commit, self.cache_dir or self.default_cache, frozenset(), facts))
+
+    def _note(self, job: Job) -> None:
+        if self.policy.on_miss != "import":
+            return
+        try:
+            self.recorder.add(job)
+        except (OSError, PinError) as exc:
+            self.ledger.warn_once(str(self.catalog.state_dir), "Nothing is recorded of %s: %s.", job.repo, exc)
+
+    def _take_up(self) -> None:
+        if not self._taken_up and self.policy.on_miss == "import":
+            self._taken_up = True
+            self.recorder.take_up()
+
+
+def local_files(catalog: Catalog) -> Iterator[LocalFile]:
+    """Yield every cached file of every pin that still looks as it did when it was hashed."""
+    for pin in catalog.pins():
+        for place in catalog.places(pin):
+            cache = RepoCache(place.cache_dir, pin.repo, pin.repo_type)
+            for path, stat in place.files.items():
+                target, file = cache.file(pin.commit, path), pin.files[path]
+                if signature(target) == stat:
+                    yield LocalFile(target, CID.parse(file.cid), file.size, _loader(catalog, file.cid))
+
+
+def folder_blocks(catalog: Catalog) -> Iterable[Block]:
+    """Yield the folder nodes of every pin."""
+    for pin in catalog.pins():
+        yield from pin.directory().nodes
+
+
+def _loader(catalog: Catalog, cid: str) -> Callable[[], tuple[Block, ...]]:
+    return lambda: kept_blocks(catalog.dag_path(cid))
+
+
+def _tree_entry(entry: object) -> dict[str, Any]:
+    found: dict[str, Any] = {"size": getattr(entry, "size", None), "blob_id": getattr(entry, "blob_id", None)}
+    lfs = getattr(entry, "lfs", None)
+    if lfs is not None:
+        found.update(lfs_sha256=lfs.sha256, lfs_size=lfs.size)
+    if getattr(entry, "xet_hash", None):
+        found["xet_hash"] = entry.xet_hash  # type: ignore[attr-defined]
+    return found
+
+
+def _plain(revision: str | None) -> str | None:
+    """Return the commit of a ``ResolvedRevision``, or the revision as it is."""
+    return getattr(revision, "resolved", revision)
+
+
+def _branches(revision: str | None) -> frozenset[str]:
+    """Return the name that a revision was asked by; a commit has none."""
+    asked = getattr(revision, "initial", revision) if revision is not None else DEFAULT_REVISION
+    name = str(asked) if asked is not None else DEFAULT_REVISION
+    return frozenset() if _COMMIT.fullmatch(name) else frozenset({check_revision(name)})

@@ -1,0 +1,120 @@
+"""Find and sweep what no pin needs: leftovers of killed processes, records whose files vanished."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.catalog import Catalog, Place
+from pinformers.pinning.pin import Pin
+from pinformers.pinning.records import read_json, signature
+from pinformers.pinning.recorder import Job
+from pinformers.pinning.removal import place_path, remove_pin, remove_place
+
+# Whatever is younger may belong to a process that is at work on it.
+AGE = 3600.0
+# What tells our staging files from those of huggingface_hub's client, which end in .incomplete too.
+STAGING = ".pinformers.incomplete"
+
+Kind = Literal["staging", "pin", "place", "blocks", "journal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """One thing that may go: its ``size`` in bytes, ``why``, and how it is swept away."""
+
+    kind: Kind
+    path: Path
+    size: int
+    why: str
+    sweep: Callable[[], object]
+
+
+def find_garbage(catalog: Catalog, default_cache: str) -> Iterator[Garbage]:
+    """Yield all garbage, older than an hour, of our records and of the hub caches that they name."""
+    pins = list(catalog.pins())
+    caches = {default_cache, *(place.cache_dir for pin in pins for place in catalog.places(pin))}
+    for cache_dir in sorted(caches):
+        yield from _staging(Path(cache_dir).glob("*--*/**/*"))
+    yield from _staging(catalog.state_dir.rglob("*"))
+    for pin in pins:
+        yield from _vanished(catalog, pin)
+    yield from _loose_blocks(catalog, pins)
+    yield from _dead_journals(catalog)
+
+
+def _staging(paths: Iterator[Path]) -> Iterator[Garbage]:
+    for path in paths:
+        record = path.name.startswith(".") and path.name.endswith(".staging")
+        if (record or path.name.endswith(STAGING)) and _old(path):
+            yield _file("staging", path, "a killed process left it")
+
+
+def _vanished(catalog: Catalog, pin: Pin) -> Iterator[Garbage]:
+    places = catalog.places(pin)
+    # A cache folder that is not there may be on a disk that is not mounted now.
+    gone = [place for place in places if Path(place.cache_dir).is_dir() and not _present(pin, place)]
+    if len(gone) == len(places):
+        if _seconds_since(pin.pinned_at) > AGE:
+            why = f"no file of {pin.repo}@{pin.commit} is left"
+            yield Garbage("pin", _record(catalog, pin), 0, why, lambda: remove_pin(catalog, pin))
+        return
+    for place in gone:
+        path = place_path(catalog, pin, place)
+        if _old(path):
+            why = f"no file of {pin.repo}@{pin.commit} is left in {place.cache_dir}"
+            yield Garbage("place", path, 0, why, lambda place=place: remove_place(catalog, pin, place))  # type: ignore[misc]
+
+
+def _present(pin: Pin, place: Place) -> bool:
+    cache = RepoCache(place.cache_dir, pin.repo, pin.repo_type)
+    return any(signature(cache.file(pin.commit, path)) is not None for path in pin.files)
+
+
+def _record(catalog: Catalog, pin: Pin) -> Path:
+    return next(catalog.state_dir.glob(f"pins/*/{pin.commit}.json"), catalog.state_dir)
+
+
+def _loose_blocks(catalog: Catalog, pins: list[Pin]) -> Iterator[Garbage]:
+    needed = {catalog.dag_path(file.cid) for pin in pins for file in pin.files.values()}
+    needed |= {catalog.dag_path(pin.root) for pin in pins}
+    for path in sorted(catalog.state_dir.glob("dags/*/*.car")):
+        if path not in needed and _old(path):
+            yield _file("blocks", path, "no pin needs these blocks")
+
+
+def _dead_journals(catalog: Catalog) -> Iterator[Garbage]:
+    for path in sorted((catalog.state_dir / "pending").glob("*.json")):
+        value = read_json(path)
+        try:
+            job = Job.from_json(value) if value is not None else None
+        except (KeyError, TypeError):
+            job = None
+        if _old(path) and not (job is not None and _snapshot(job).is_dir()):
+            yield _file("journal", path, "the snapshot that was to be recorded is gone")
+
+
+def _snapshot(job: Job) -> Path:
+    return RepoCache(job.cache_dir, job.repo, job.repo_type).folder / "snapshots" / job.commit
+
+
+def _file(kind: Kind, path: Path, why: str) -> Garbage:
+    stat = signature(path)
+    return Garbage(kind, path, stat[0] if stat is not None else 0, why, lambda: path.unlink(missing_ok=True))
+
+
+def _old(path: Path) -> bool:
+    stat = signature(path)
+    return stat is not None and time.time() - stat[1] / 1e9 > AGE
+
+
+def _seconds_since(moment: str) -> float:
+    try:
+        return time.time() - datetime.fromisoformat(moment).timestamp()
+    except ValueError:
+        return AGE + 1

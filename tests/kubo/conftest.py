@@ -1,0 +1,51 @@
+"""A real Kubo: found, or built once from the go.mod beside this file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from kubo_repo import KuboRepo
+
+_SOURCES = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def ipfs(tmp_path_factory: pytest.TempPathFactory) -> KuboRepo:
+    """An offline repo under the profile unixfs-v1-2025, which talks to nobody."""
+    try:
+        binary = _find() or _build()
+    except (OSError, subprocess.CalledProcessError) as exc:
+        reason = f"there is no Kubo and it could not be built: {exc}"
+        if os.environ.get("PINFORMERS_REQUIRE_KUBO") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return KuboRepo.create(binary, tmp_path_factory.mktemp("kubo") / "repo")
+
+
+def _find() -> str | None:
+    # The explicit one first: the ipfs on a PATH may be too old to know the profile.
+    return os.environ.get("PINFORMERS_TEST_KUBO") or shutil.which("ipfs")
+
+
+def _build() -> str:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pinformers-kubo"
+    cache.mkdir(parents=True, exist_ok=True)
+    binary = cache / "ipfs"
+    # Four minutes of compiling: a second test process waits for the first.
+    with FileLock(cache / "build.lock"):
+        if not _works(binary):
+            environ = os.environ | {"GOBIN": str(cache)}
+            subprocess.run(["go", "install", "tool"], cwd=_SOURCES, env=environ, check=True, capture_output=True)
+    return str(binary)
+
+
+def _works(binary: Path) -> bool:
+    try:
+        return subprocess.run([binary, "version"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False

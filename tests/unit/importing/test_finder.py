@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import runpy
+import sys
+from collections.abc import Iterator
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from pinformers.importing.finder import Finder
+
+PACKAGE = "relayed"
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    folder = tmp_path / PACKAGE
+    folder.mkdir()
+    (folder / "__init__.py").write_text("VALUE = 1\nLOADER = __spec__.loader\n")
+    (folder / "child.py").write_text("import sys\nprint(__name__)\n")
+    (folder / "broken.py").write_text("raise LookupError('half-way')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield folder
+    for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def seen(package: Path) -> Iterator[list[tuple[str, ModuleType]]]:
+    found: list[tuple[str, ModuleType]] = []
+    finder = Finder(PACKAGE, lambda name, module: found.append((name, module)))
+    finder.install()
+    yield found
+    finder.remove()
+
+
+def test_each_module_is_announced_once_after_it_ran(seen: list[tuple[str, ModuleType]]) -> None:
+    module = importlib.import_module(f"{PACKAGE}.child")
+    importlib.import_module(f"{PACKAGE}.child")
+    assert [name for name, _ in seen] == [PACKAGE, f"{PACKAGE}.child"]
+    assert seen[1][1] is module
+
+
+def test_the_real_loader_is_back_before_the_code_runs(seen: list[tuple[str, ModuleType]]) -> None:
+    module = importlib.import_module(PACKAGE)
+    assert type(module.LOADER) is SourceFileLoader
+    assert type(module.__spec__.loader) is SourceFileLoader
+    assert module.__loader__ is module.__spec__.loader
+
+
+def test_a_spec_that_nobody_executes_shows_the_loader_it_had(seen: list[tuple[str, ModuleType]]) -> None:
+    spec = importlib.util.find_spec(f"{PACKAGE}.child")
+    assert spec is not None
+    assert isinstance(spec.loader, SourceFileLoader)
+    assert "print" in spec.loader.get_source(f"{PACKAGE}.child")
+    assert [name for name, _ in seen] == [PACKAGE]
+
+
+def test_python_m_finds_the_code(seen: list[tuple[str, ModuleType]], capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_module(f"{PACKAGE}.child", run_name="__main__")
+    assert capsys.readouterr().out == "__main__\n"
+
+
+def test_a_module_that_fails_fails_as_without_us(seen: list[tuple[str, ModuleType]]) -> None:
+    with pytest.raises(LookupError, match="half-way"):
+        importlib.import_module(f"{PACKAGE}.broken")
+    assert f"{PACKAGE}.broken" not in sys.modules
+    assert f"{PACKAGE}.broken" not in [name for name, _ in seen]
+
+
+def test_an_absent_module_is_absent(seen: list[tuple[str, ModuleType]]) -> None:
+    with pytest.raises(ModuleNotFoundError) as error:
+        importlib.import_module(f"{PACKAGE}.nothing")
+    assert error.value.name == f"{PACKAGE}.nothing"
+
+
+def test_other_packages_are_not_ours(seen: list[tuple[str, ModuleType]]) -> None:
+    assert Finder(PACKAGE, lambda *_: None).find_spec("relayed_too") is None
+    importlib.import_module("json.tool")
+    assert seen == []
+
+
+def test_a_finder_before_us_wins_and_we_ask_only_those_after(package: Path) -> None:
+    asked: list[str] = []
+
+    class Other:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            asked.append(name)
+
+    finder, before, after = Finder(PACKAGE, lambda *_: None), Other(), Other()
+    finder.install()
+    sys.meta_path.insert(0, before)  # type: ignore[arg-type]
+    sys.meta_path.insert(2, after)  # type: ignore[arg-type]
+    try:
+        importlib.import_module(PACKAGE)
+        assert asked == [PACKAGE, PACKAGE]
+    finally:
+        finder.remove()
+        sys.meta_path.remove(before)  # type: ignore[arg-type]
+        sys.meta_path.remove(after)  # type: ignore[arg-type]
+
+
+def test_remove_takes_only_this_finder(package: Path) -> None:
+    before = list(sys.meta_path)
+    one, two = Finder(PACKAGE, lambda *_: None), Finder(PACKAGE, lambda *_: None)
+    one.install()
+    one.install()
+    two.install()
+    one.remove()
+    assert not one.installed
+    assert two.installed
+    two.remove()
+    assert sys.meta_path == before

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from pinformers.importing.wrapping import AutoWrappers, public_auto_classes
+
+HOME = "package.models.auto.modeling_auto"
+
+
+class Base:
+    @classmethod
+    def from_pretrained(cls, name: str, *args: object, **kwargs: object) -> tuple[object, ...]:
+        """Load."""
+        return (cls, name, args, kwargs)
+
+
+@pytest.fixture
+def module() -> ModuleType:
+    made = ModuleType(HOME)
+    made.AutoOwn = type("AutoOwn", (Base,), {"__module__": HOME, "from_pretrained": Base.__dict__["from_pretrained"]})  # type: ignore[attr-defined]
+    made.AutoInherits = type("AutoInherits", (Base,), {"__module__": HOME})  # type: ignore[attr-defined]
+    made.AutoForeign = type("AutoForeign", (Base,), {"__module__": "elsewhere"})  # type: ignore[attr-defined]
+    made.AutoWithout = type("AutoWithout", (), {"__module__": HOME})  # type: ignore[attr-defined]
+    made.Autos = {"a": 1}  # type: ignore[attr-defined]
+    return made
+
+
+@pytest.fixture
+def loads() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def wrappers(loads: list[str]) -> AutoWrappers:
+    @contextlib.contextmanager
+    def loading(name: str) -> Iterator[None]:
+        loads.append(name)
+        yield
+
+    return AutoWrappers(loading)
+
+
+def test_only_the_module_s_own_loadable_auto_classes_are_wrapped(module: ModuleType, wrappers: AutoWrappers) -> None:
+    wrappers.wrap_module(module)
+    assert wrappers.names == ["AutoInherits", "AutoOwn"]
+
+
+@pytest.mark.parametrize("name", ["AutoOwn", "AutoInherits"])
+def test_a_call_reaches_the_original_as_it_came(
+    module: ModuleType, wrappers: AutoWrappers, loads: list[str], name: str
+) -> None:
+    cls: Any = getattr(module, name)
+    wrappers.wrap_module(module)
+    assert cls.from_pretrained("org/model", 1, key=2) == (cls, "org/model", (1,), {"key": 2})
+    assert cls.from_pretrained(name="org/model") == (cls, "org/model", (), {})
+    child = type("Child", (cls,), {})
+    assert child.from_pretrained("x")[0] is child  # type: ignore[attr-defined]
+    assert loads == [name] * 3
+
+
+def test_signature_and_doc_are_the_original_s(module: ModuleType, wrappers: AutoWrappers) -> None:
+    before = inspect.signature(module.AutoOwn.from_pretrained)
+    wrappers.wrap_module(module)
+    assert inspect.signature(module.AutoOwn.from_pretrained) == before
+    assert module.AutoOwn.from_pretrained.__doc__ == "Load."
+    assert module.AutoOwn.from_pretrained.__wrapped__ is Base.__dict__["from_pretrained"].__func__
+
+
+def test_undo_puts_back_exactly_what_was_there(module: ModuleType, wrappers: AutoWrappers) -> None:
+    before = {name: dict(vars(getattr(module, name))) for name in ("AutoOwn", "AutoInherits")}
+    wrappers.wrap_module(module)
+    wrappers.wrap_module(module)
+    wrappers.undo()
+    for name, members in before.items():
+        assert dict(vars(getattr(module, name))) == members
+
+
+def test_undo_leaves_what_somebody_else_put_there(module: ModuleType, wrappers: AutoWrappers) -> None:
+    wrappers.wrap_module(module)
+    theirs = classmethod(lambda cls: None)
+    module.AutoOwn.from_pretrained = theirs
+    wrappers.undo()
+    assert vars(module.AutoOwn)["from_pretrained"] is theirs
+
+
+def test_names_come_from_the_lazy_table_and_nothing_is_imported() -> None:
+    module = ModuleType("package")
+    module._class_to_module = {  # type: ignore[attr-defined]
+        "AutoModel": "models.auto.modeling_auto",
+        "AutoVideoProcessor": "models.auto.video_processing_auto",
+        "AutoformerModel": "models.autoformer.modeling_autoformer",
+        "AutoRoundConfig": "utils.quantization_config",
+        "MODEL_MAPPING": "models.auto.modeling_auto",
+    }
+    module._object_missing_backend = {"AutoVideoProcessor": ["torchvision"]}  # type: ignore[attr-defined]
+    assert public_auto_classes(module) == ["AutoModel"]
+    assert public_auto_classes(ModuleType("plain")) == []

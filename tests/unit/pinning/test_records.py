@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import multiprocessing
+from pathlib import Path
+
+import pytest
+
+from pinformers.pinning import records
+
+
+def test_a_failed_write_leaves_the_old_and_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "deep" / "record.json"
+    records.write_json(path, {"a": 1})
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(records, "sync", full)
+    with pytest.raises(OSError, match="No space"):
+        records.write_json(path, {"a": 2})
+    assert records.read_json(path) == {"a": 1}
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b"null"])
+def test_what_is_no_object_reads_as_none(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    assert records.read_json(path) is None
+    assert records.read_json(tmp_path / "absent") is None
+    assert records.read_json(path / "below-a-file") is None
+
+
+def test_signature_follows_links_and_tells_a_change(tmp_path: Path) -> None:
+    target, link = tmp_path / "t", tmp_path / "l"
+    assert records.signature(link) is None
+    link.symlink_to(target)
+    assert records.signature(link) is None
+    target.write_bytes(b"12")
+    before = records.signature(link)
+    assert before is not None
+    assert before[0] == 2
+    target.unlink()
+    target.write_bytes(b"34")
+    assert records.signature(link) != before
+
+
+def _hold(path: str, held: object, release: object) -> None:
+    with records.lock(Path(path), 10.0):
+        held.set()  # type: ignore[attr-defined]
+        release.wait(10)  # type: ignore[attr-defined]
+
+
+def test_a_lock_that_is_held_too_long_is_gone_without(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    held, release = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(str(tmp_path / "l.lock"), held, release))
+    other.start()
+    assert held.wait(30)
+    with records.lock(tmp_path / "l.lock", 0.05) as got:
+        assert not got
+    release.set()
+    other.join(10)
+    with records.lock(tmp_path / "l.lock", 1.0) as got:
+        assert got
