@@ -77,7 +77,9 @@ def test_the_import_wing_is_standard_library_only(path: Path) -> None:
 
 
 def test_only_the_door_reads_the_environment() -> None:
-    readers = {path.relative_to(SOURCE).as_posix() for path in FILES if "os.environ" in path.read_text(encoding="utf-8")}
+    readers = {
+        path.relative_to(SOURCE).as_posix() for path in FILES if "os.environ" in path.read_text(encoding="utf-8")
+    }
     assert readers <= {"_settings.py", "_autostart.py", "_gate.py", "cli.py", "_cli_run.py"}
 
 

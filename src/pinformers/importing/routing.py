@@ -64,6 +64,8 @@ class Resolver(Protocol):
         """Whether the hub may be asked for a model that no pin names."""
 
     def resolve(self, repo: str, revision: str | None, *, repo_type: str, cache_dir: str | None) -> Pinned | None: ...
+    def commit(self, repo: str, revision: str | None, *, repo_type: str, cache_dir: str | None) -> str | None:
+        """The commit at which this machine last saw a revision, or None."""
     def seen(self, repo: str, revision: str | None, paths: Sequence[str], *, repo_type: str) -> None:
         """Files of ``repo`` that plain transformers put at ``paths``."""
 
@@ -228,11 +230,14 @@ class Route:
             if pinned is not None and pinned.listing is not None and not call.get("expand"):
                 yield from _tree(pinned.listing, str(call.get("path_in_repo") or ""), bool(call.get("recursive")))
                 return
+            commit = commit_of(call.get("revision"))
+            if commit is not None:
+                # A ResolvedRevision is sent as the branch that it was; the branch may have moved on since.
+                call.put("revision", commit)
             entries = []
-            for entry in original(*args, **kwargs):
+            for entry in call.run():
                 entries.append(entry)
                 yield entry
-            commit = commit_of(call.get("revision"))
             if resolver is not None and commit and call.get("recursive") and not call.get("path_in_repo"):
                 resolver.listed(str(call.repo), commit, repo_type=call.repo_type, entries=entries)
 
@@ -242,10 +247,17 @@ class Route:
         @functools.wraps(original)
         def list_repo_files(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="repo_id")
-            _, pinned = self._ask(call)
-            if pinned is None or pinned.listing is None:
+            resolver, pinned = self._ask(call)
+            if pinned is not None and pinned.listing is not None:
+                return sorted(pinned.listing)
+            commit = _settled(resolver, call) if resolver is not None else None
+            if resolver is None or commit is None or not hasattr(original, "__self__"):
                 return original(*args, **kwargs)
-            return sorted(pinned.listing)
+            # The request that list_repo_files makes, at the commit that the files of this load came from.
+            ask = original.__self__.list_repo_tree
+            entries = list(ask(call.repo, recursive=True, revision=commit, token=call.get("token")))
+            resolver.listed(str(call.repo), commit, repo_type=call.repo_type, entries=entries)
+            return [entry.path for entry in entries if hasattr(entry, "blob_id")]
 
         return list_repo_files
 
@@ -334,6 +346,10 @@ def _resolved(call: Call, commit: str) -> str:
     revision = getattr(call.revision, "initial", call.revision)
     value: str = resolved(resolved=commit, initial=revision, repo_id=str(call.repo), repo_type=call.repo_type)
     return value
+
+
+def _settled(resolver: Resolver, call: Call) -> str | None:
+    return resolver.commit(str(call.repo), call.revision, repo_type=call.repo_type, cache_dir=call.cache_dir)
 
 
 def _asks_more(call: Call) -> bool:

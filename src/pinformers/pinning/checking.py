@@ -125,11 +125,11 @@ def repair(resolver: Resolver, finding: Finding) -> str:
 def _discard(finding: Finding) -> None:
     """Remove what the snapshot's file leads to, where that lies in the hub cache under the name of the good bytes."""
     link, file, cache = finding.file, finding.pin.files[finding.path], finding.cache
-    blob = cache.blob(cache.etag(finding.pin.commit, finding.path) or "")
-    if link.is_symlink() and blob.name in (file.hub.get("lfs_sha256"), file.hub.get("blob_id"), file.sha256):
-        store = Path(cache.cache_dir) / "blobs"
+    etag = cache.etag(finding.pin.commit, finding.path)
+    if etag is not None and etag in (file.etag, file.sha256):
+        blob = cache.blob(etag)
         shared = blob.resolve()
-        if blob.is_symlink() and store in shared.parents:
+        if blob.is_symlink() and Path(cache.cache_dir) / "blobs" in shared.parents:
             # The cache-wide store of huggingface_hub 2.4: all who link to it get the bad bytes.
             shared.unlink(missing_ok=True)
         blob.unlink(missing_ok=True)

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pinformers._errors import PinError
 from pinformers.pinning.adoption import Adoption, Facts, Watch
 from pinformers.pinning.cache import RepoCache
-from pinformers.pinning.catalog import read_ref
 from pinformers.pinning.pin import Hub, Pin, check_repo, check_revision
 from pinformers.pinning.recorder import Job, record
 from pinformers.pinning.records import lock
@@ -39,11 +38,22 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Pinned:
-    """The pin, how its files came, and the files that were not taken with the reason."""
+    """The pin, how its files came, the files that were not taken with the reason, and why the hub was not asked."""
 
     pin: Pin
     how: How
     rejected: Mapping[str, str] = field(default_factory=dict)
+    unasked: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Where the files lie, what the hub says of them, and why it said nothing."""
+
+    commit: str
+    facts: Facts = field(default_factory=Facts)
+    how: How = "adopted"
+    unasked: str = ""
 
 
 def pin_model(resolver: Resolver, wanted: Wanted, begin: Callable[[int], Callable[[int], None]]) -> Pinned:
@@ -53,20 +63,19 @@ def pin_model(resolver: Resolver, wanted: Wanted, begin: Callable[[int], Callabl
     """
     cache = RepoCache(resolver.default_cache, check_repo(wanted.repo), lock_timeout=resolver.policy.lock_timeout)
     check_revision(wanted.revision)
-    commit = None if wanted.update else _here(resolver, cache, wanted)
-    how: How = "adopted"
-    facts = Facts()
-    if commit is None:
-        commit, facts, how = *_download(resolver, cache, wanted), "downloaded"
-    watch = Watch(begin(sum(size for _, size in _adoption(resolver, cache, wanted.repo, commit).pending())))
-    job = Job(wanted.repo, "model", commit, cache.cache_dir, frozenset({wanted.revision} - {commit}), facts)
+    here = None if wanted.update else _here(resolver, cache, wanted)
+    found = _download(resolver, cache, wanted) if here is None else _Found(here)
+    adoption = Adoption(resolver.catalog, cache, wanted.repo, found.commit)
+    watch = Watch(begin(sum(size for _, size in adoption.pending())))
+    revisions = frozenset({wanted.revision} - {found.commit})
+    job = Job(wanted.repo, "model", found.commit, cache.cache_dir, revisions, found.facts)
     # The lock of the recorder: what another process is hashing just now is not hashed twice.
     with lock(resolver.catalog.state_dir / "locks" / f"{job.name}.lock", resolver.policy.lock_timeout):
         record(resolver.catalog, job, watch)
-    pin = resolver.catalog.pin(wanted.repo, commit)
+    pin = resolver.catalog.pin(wanted.repo, found.commit)
     if pin is None or not pin.files:
         raise PinError(wanted.repo, "none of its files could be pinned; the log says why")
-    return Pinned(pin, how, watch.rejected)
+    return Pinned(pin, found.how, watch.rejected, found.unasked)
 
 
 def fetch_file(pin: Pin, path: str, cache_dir: str) -> None:
@@ -82,15 +91,11 @@ def _whole(pattern: str) -> str:
     return f"{pattern}*" if pattern.endswith("/") else pattern
 
 
-def _adoption(resolver: Resolver, cache: RepoCache, repo: str, commit: str) -> Adoption:
-    return Adoption(resolver.catalog, cache, repo, commit)
-
-
 def _here(resolver: Resolver, cache: RepoCache, wanted: Wanted) -> str | None:
     """Return the commit whose wanted files are known to lie in the hub cache all, or None."""
-    noted = [resolver.catalog.ref(wanted.repo, wanted.revision), read_ref(cache.ref_path(wanted.revision))]
-    newest = max((ref for ref in noted if ref is not None), key=lambda ref: ref[1], default=None)
-    commit = newest[0] if newest is not None else wanted.revision
+    commit = resolver.commit(wanted.repo, wanted.revision, cache_dir=cache.cache_dir)
+    if commit is None:
+        return None
     pin = resolver.catalog.pin(wanted.repo, commit)
     listing = cache.tree(commit) or (pin.listing if pin is not None else None)
     if listing is None:
@@ -99,11 +104,11 @@ def _here(resolver: Resolver, cache: RepoCache, wanted: Wanted) -> str | None:
     return commit if paths and all(cache.file(commit, path).is_file() for path in paths) else None
 
 
-def _download(resolver: Resolver, cache: RepoCache, wanted: Wanted) -> tuple[str, Facts]:
+def _download(resolver: Resolver, cache: RepoCache, wanted: Wanted) -> _Found:
     if not resolver.hub_allowed:
         raise PinError(wanted.repo, "not all of it is in the hub cache, and the setting sources does not name the hub")
     # deferred: see fetch_file.
-    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub import snapshot_download
 
     with _hub_errors(wanted.repo):
         snapshot = snapshot_download(
@@ -113,11 +118,23 @@ def _download(resolver: Resolver, cache: RepoCache, wanted: Wanted) -> tuple[str
             allow_patterns=list(wanted.include) or None,
             ignore_patterns=list(wanted.exclude) or None,
         )
-        commit = Path(snapshot).name
-        info = HfApi().model_info(wanted.repo, revision=commit, files_metadata=True)
+    commit = Path(snapshot).name
+    try:
+        return _Found(commit, _ask(wanted.repo, commit), "downloaded")
+    except PinError as exc:
+        # Where the hub cannot be reached, snapshot_download returns what the cache holds without a word.
+        return _Found(commit, unasked=exc.advice)
+
+
+def _ask(repo: str, commit: str) -> Facts:
+    # deferred: see fetch_file.
+    from huggingface_hub import HfApi
+
+    with _hub_errors(repo):
+        info = HfApi().model_info(repo, revision=commit, files_metadata=True)
     said = {name: getattr(info, name, None) for name in ("pipeline_tag", "library_name", "tags")}
     listing = {sibling.rfilename: _entry(sibling) for sibling in info.siblings or ()}
-    return commit, Facts(listing or None, said)
+    return Facts(listing or None, said)
 
 
 def _entry(sibling: object) -> Hub:
@@ -133,8 +150,9 @@ def _hub_errors(repo: str) -> Iterator[None]:
     from huggingface_hub.errors import HfHubHTTPError
 
     # Its HTTP client is requests, httpx or httpx2 by version, whose errors are no OSError in the latter two.
+    errors: tuple[type[Any], ...] = (OSError, ValueError, *HfHubHTTPError.__bases__)
     try:
         yield
-    except (OSError, ValueError, *HfHubHTTPError.__bases__) as exc:
+    except errors as exc:
         reason = str(exc).strip().splitlines() or [type(exc).__name__]
-        raise PinError(repo, f"the hub did not deliver it ({reason[0].rstrip('.')})") from exc
+        raise PinError(repo, f"the hub did not answer for it ({reason[0].rstrip('.')})") from exc

@@ -120,9 +120,9 @@ class Eviction:
     def _bequeath(self, name: str) -> None:
         """Note a blob that stays as made for another pin that uses it, so that it goes when that one goes."""
         etag = name.removeprefix("blobs/")
-        for other in self._catalog.pins():
-            if (other.repo, other.repo_type) != (self._pin.repo, self._pin.repo_type) or other.commit == self._pin.commit:
-                continue
+        mine = (self._pin.repo, self._pin.repo_type)
+        others = (pin for pin in self._catalog.pins() if (pin.repo, pin.repo_type) == mine)
+        for other in (pin for pin in others if pin.commit != self._pin.commit):
             place = self._catalog.place(other, self._place.cache_dir)
             if any(self._cache.etag(other.commit, path) == etag for path in place.files):
                 self._catalog.add(other, Place(self._place.cache_dir, {}, frozenset({name})))

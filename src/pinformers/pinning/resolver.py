@@ -68,17 +68,30 @@ class Resolver:
         self, repo: str, revision: str | None, *, repo_type: str = "model", cache_dir: str | None = None
     ) -> PinnedRepo | None:
         """Return the pin of a revision, or None."""
-        cache = RepoCache(cache_dir or self.default_cache, repo, repo_type, lock_timeout=self.policy.lock_timeout)
-        name = _plain(revision) or DEFAULT_REVISION
-        commit = name if _COMMIT.fullmatch(name) else self._newest(cache, repo, name, repo_type)
+        commit = self.commit(repo, revision, repo_type=repo_type, cache_dir=cache_dir)
         pin = self.catalog.pin(repo, commit, repo_type) if commit is not None else None
         if pin is None or not pin.files:
             return None
-        return PinnedRepo(pin, self._means(self.sources), cache, name)
+        cache = self._cache(repo, repo_type, cache_dir)
+        return PinnedRepo(pin, self._means(self.sources), cache, _plain(revision) or DEFAULT_REVISION)
 
-    def bind(self, pin: Pin, revision: str, sources: Sequence[Source]) -> PinnedRepo:
-        """Return ``pin`` with ``sources`` of its own, in the default cache."""
-        cache = RepoCache(self.default_cache, pin.repo, pin.repo_type, lock_timeout=self.policy.lock_timeout)
+    def commit(
+        self, repo: str, revision: str | None, *, repo_type: str = "model", cache_dir: str | None = None
+    ) -> str | None:
+        """Return the commit at which this machine last saw ``revision``, or None."""
+        name = _plain(revision) or DEFAULT_REVISION
+        if _COMMIT.fullmatch(name):
+            return name
+        # Whoever noted the branch last is right: the hub's client that followed it, or `pinformers pin`.
+        path = self._cache(repo, repo_type, cache_dir).ref_path(name)
+        known = [ref for ref in (self.catalog.ref(repo, name, repo_type), read_ref(path)) if ref is not None]
+        return max(known, key=lambda ref: ref[1])[0] if known else None
+
+    def bind(
+        self, pin: Pin, revision: str, sources: Sequence[Source], *, cache_dir: str | None = None
+    ) -> PinnedRepo:
+        """Return ``pin`` with ``sources`` of its own."""
+        cache = self._cache(pin.repo, pin.repo_type, cache_dir)
         return PinnedRepo(pin, self._means(sources), cache, revision)
 
     def seen(self, repo: str, revision: str | None, paths: Sequence[str], *, repo_type: str) -> None:
@@ -110,13 +123,11 @@ class Resolver:
 
     # -- inner ------------------------------------------------------------------------------------------------
 
+    def _cache(self, repo: str, repo_type: str, cache_dir: str | None) -> RepoCache:
+        return RepoCache(cache_dir or self.default_cache, repo, repo_type, lock_timeout=self.policy.lock_timeout)
+
     def _means(self, sources: Sequence[Source]) -> Means:
         return Means(self.catalog, sources, self.ledger, self.policy.hub_allowed)
-
-    def _newest(self, cache: RepoCache, repo: str, revision: str, repo_type: str) -> str | None:
-        # Whoever noted the branch last is right: the hub's client that followed it, or `pinformers pin`.
-        known = [self.catalog.ref(repo, revision, repo_type), read_ref(cache.ref_path(revision))]
-        return max((ref for ref in known if ref is not None), key=lambda ref: ref[1], default=(None, 0))[0]
 
     def _learn(self, repo: str, commit: str, repo_type: str, facts: Facts) -> None:
         self._note(Job(repo, repo_type, commit, self.cache_dir or self.default_cache, frozenset(), facts))

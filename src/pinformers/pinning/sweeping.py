@@ -11,9 +11,9 @@ from typing import Literal
 
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, Place
-from pinformers.pinning.pin import Pin
-from pinformers.pinning.records import read_json, signature
+from pinformers.pinning.pin import Pin, repo_folder
 from pinformers.pinning.recorder import Job
+from pinformers.pinning.records import read_json, signature
 from pinformers.pinning.removal import place_path, remove_pin, remove_place
 
 # Whatever is younger may belong to a process that is at work on it.
@@ -42,9 +42,11 @@ def find_garbage(catalog: Catalog, default_cache: str) -> Iterator[Garbage]:
     for cache_dir in sorted(caches):
         yield from _staging(Path(cache_dir).glob("*--*/**/*"))
     yield from _staging(catalog.state_dir.rglob("*"))
-    for pin in pins:
-        yield from _vanished(catalog, pin)
-    yield from _loose_blocks(catalog, pins)
+    vanished = {(pin.repo, pin.commit): list(_vanished(catalog, pin)) for pin in pins}
+    for garbage in vanished.values():
+        yield from garbage
+    gone = {key for key, found in vanished.items() if any(garbage.kind == "pin" for garbage in found)}
+    yield from _loose_blocks(catalog, [pin for pin in pins if (pin.repo, pin.commit) not in gone])
     yield from _dead_journals(catalog)
 
 
@@ -77,7 +79,7 @@ def _present(pin: Pin, place: Place) -> bool:
 
 
 def _record(catalog: Catalog, pin: Pin) -> Path:
-    return next(catalog.state_dir.glob(f"pins/*/{pin.commit}.json"), catalog.state_dir)
+    return catalog.state_dir / "pins" / repo_folder(pin.repo, pin.repo_type) / f"{pin.commit}.json"
 
 
 def _loose_blocks(catalog: Catalog, pins: list[Pin]) -> Iterator[Garbage]:

@@ -1,0 +1,78 @@
+"""What ``status`` and ``config`` print."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+from typing import Any
+
+from pinformers import _autostart
+from pinformers._activation import get_status
+from pinformers._cli_output import plural, print_facts, print_json, print_table, say, size
+from pinformers._composition import check_sources, hub_cache, state_dir
+from pinformers._settings import UNUSED, Settings, config_path, load
+
+_SWITCHES = {
+    "env": f"on, by the environment variable {_autostart.SWITCH}",
+    "force": f"on, by {_autostart.SWITCH}=force",
+    "marker": "on, by `pinformers activate`",
+    None: "off (`pinformers run`, PINFORMERS=1 or `pinformers activate` turn it on)",
+}
+
+
+def status(*, as_json: bool) -> int:
+    """Print the state of the switch, the gate and the pin cache."""
+    said = {**get_status(), "switch": _autostart.wanted(), "marker": _marker(), "pending": 0}
+    pending = os.path.join(said["state_dir"], "pending")
+    if os.path.isdir(pending):
+        said["pending"] = sum(name.endswith(".json") for name in os.listdir(pending))
+    if as_json:
+        print_json(said)
+    else:
+        print_facts(_facts(said))
+    return 0
+
+
+def _marker() -> str | None:
+    return _autostart.marker() if os.path.exists(_autostart.marker()) else None
+
+
+def _facts(said: dict[str, Any]) -> list[tuple[str, str]]:
+    versions = [f"{name} {version or '(not installed)'}" for name, version in said["versions"].items()]
+    return [
+        ("switch", _SWITCHES[said["switch"]]),
+        ("gate", "open" if said["should_patch"] else f"closed: {said['reason']}"),
+        ("versions", ", ".join(versions)),
+        ("hub cache", said["cache_dir"]),
+        ("records", said["state_dir"]),
+        ("sources", ", ".join(said["sources"])),
+        ("on miss", said["on_miss"]),
+        ("pinned", f"{plural(said['pins'], 'model')}, {size(said['bytes'])}"),
+        ("pending", f"{plural(said['pending'], 'model')} to be hashed" if said["pending"] else "nothing"),
+    ]
+
+
+def config(named: str | None, *, as_json: bool) -> int:
+    """Print every setting, its value and where it came from; ``named`` is the file that the environment names."""
+    loaded = load({})
+    check_sources(loaded.settings.sources)
+    # What None stands for, where that is a folder.
+    effective = {"cache_dir": hub_cache(loaded.settings), "state_dir": str(state_dir(loaded.settings))}
+    values = {name: effective.get(name, getattr(loaded.settings, name)) for name in loaded.origins}
+    if as_json:
+        print_json({name: {"value": values[name], "from": loaded.origins[name]} for name in values})
+        return 0
+    about = {setting.name: setting.metadata["about"] for setting in fields(Settings)}
+    rows = [(name, _written(values[name]), loaded.origins[name], about[name]) for name in values if name not in UNUSED]
+    print_table(("SETTING", "VALUE", "FROM", "WHAT IT IS"), rows)
+    say()
+    file = config_path(named)
+    say(f"file: {file}{'' if file.is_file() else ' (there is none)'}")
+    say(f"not used by this version: {', '.join(UNUSED)}")
+    return 0
+
+
+def _written(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value) or "-"
+    return "-" if value is None else str(value)

@@ -1,0 +1,161 @@
+"""What ``pin``, ``ls`` and ``explain`` do; each returns its exit code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from pinformers._cli_output import note, plural, print_facts, print_json, print_with_cids, progress_bar, say, size
+from pinformers._composition import build_resolver, check_sources
+from pinformers._errors import PinError
+from pinformers._settings import load
+from pinformers.pinning.folder import pin_folder
+from pinformers.pinning.hub_pins import Pinned, Wanted, pin_model
+from pinformers.pinning.pin import Pin
+from pinformers.pinning.reporting import explanation, summary
+from pinformers.pinning.resolver import Resolver
+
+_MADE_BY = {
+    "adopted": "adopted from the hub cache, without a request",
+    "kept": "adopted from the hub cache; the hub could not be asked",
+    "downloaded": "downloaded by huggingface_hub",
+    "copied": "copied from the folder",
+}
+
+
+def opened() -> Resolver:
+    """Return a resolver for the settings of this process."""
+    settings = load({}).settings
+    check_sources(settings.sources)
+    return build_resolver(settings)
+
+
+def chosen(resolver: Resolver, model: str, revision: str | None = None) -> list[Pin]:
+    """Return the pins of a model, of one branch, tag or commit of it, or raise PinError when there is none."""
+    refs = resolver.catalog.refs(model)
+    pins = [pin for pin in resolver.catalog.pins() if (pin.repo, pin.repo_type) == (model, "model")]
+    if revision is not None:
+        pins = [pin for pin in pins if revision == pin.commit or refs.get(revision) == pin.commit]
+    if not pins:
+        name = model if revision is None else f"{model}@{revision}"
+        raise PinError(name, "it is not pinned; `pinformers ls` lists what is")
+    return pins
+
+
+# -- ls, explain ----------------------------------------------------------------------------------------------
+
+
+def list_pins(*, as_json: bool) -> int:
+    """Print one line for each pin."""
+    resolver = opened()
+    lines = [summary(resolver, pin) for pin in resolver.catalog.pins() if pin.files]
+    if as_json:
+        print_json(lines)
+    elif lines:
+        _print_pins(lines)
+        say()
+        say(f"{plural(len(lines), 'pin')}, {size(sum(line['bytes'] for line in lines))}")
+    else:
+        say("Nothing is pinned yet. `pinformers pin MODEL` pins a model; so does loading one with pinformers on.")
+    return 0
+
+
+def _print_pins(lines: list[dict[str, Any]]) -> None:
+    rows = []
+    for line in lines:
+        missing = f" of {line['files'] + line['missing']}" if line["missing"] else ""
+        row = [line["model"], ", ".join(line["revisions"]), line["commit"][:12], f"{line['files']}{missing}"]
+        rows.append([*row, size(line["bytes"]), line["origin"], line["root"]])
+    print_with_cids(("MODEL", "REVISION", "COMMIT", "FILES", "SIZE", "FROM", "ROOT CID"), rows, ("FILES", "SIZE"))
+
+
+def explain(model: str, revision: str | None, *, as_json: bool) -> int:
+    """Print from where each file of a model would come, and why."""
+    said = explanation(opened(), model, revision)
+    if as_json:
+        print_json(said)
+        return 0
+    print_facts(_headline(said))
+    if said["files"]:
+        say()
+        _print_files(said["files"])
+    return 0
+
+
+def _headline(said: dict[str, Any]) -> list[tuple[str, str]]:
+    facts = [("model", said["model"]), ("revision", said["revision"]), ("pinned", _yes(said["pinned"]))]
+    if said["pinned"]:
+        whole = "every file is pinned" if said["complete"] else "some files are not pinned, or not known"
+        facts += [("commit", said["commit"]), ("root CID", said["root"]), ("complete", whole)]
+    return [*facts, ("why", said["why"])]
+
+
+def _yes(answer: bool) -> str:
+    return "yes" if answer else "no"
+
+
+def _print_files(files: list[dict[str, Any]]) -> None:
+    rows = [[file["path"], size(file["size"]), file["source"], file["why"], file["cid"] or "-"] for file in files]
+    print_with_cids(("FILE", "SIZE", "SOURCE", "WHY", "CID"), rows, ("SIZE",))
+
+
+# -- pin ------------------------------------------------------------------------------------------------------
+
+
+def pin_from_folder(folder: Path, name: str, revision: str, *, as_json: bool) -> int:
+    """Pin a local folder under a model's name."""
+    resolver = opened()
+    with progress_bar(f"Pinning {name}", quiet=as_json) as bar:
+        # Each byte passes twice: it is hashed, then copied into the hub cache.
+        bar.begin(2 * sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
+        pinned = pin_folder(resolver, folder, name, revision, bar)
+    _report(resolver, pinned.pin, "copied", as_json=as_json)
+    return 0
+
+
+def pin_from_hub(wanted: Wanted, *, as_json: bool) -> int:
+    """Pin a model by its hub name."""
+    resolver = opened()
+    if as_json or not sys.stderr.isatty():
+        _hush_hub()
+    with progress_bar(f"Hashing {wanted.repo}", quiet=as_json) as bar:
+        pinned = pin_model(resolver, wanted, bar.begin)
+    _report(resolver, pinned.pin, "kept" if pinned.unasked else pinned.how, as_json=as_json)
+    return _complain(pinned)
+
+
+def _hush_hub() -> None:
+    # deferred: an import of half a second that only this command needs.
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+
+
+def _report(resolver: Resolver, pin: Pin, how: str, *, as_json: bool) -> None:
+    line = summary(resolver, pin)
+    if as_json:
+        print_json({**line, "how": how})
+        return
+    files = str(line["files"])
+    if line["missing"]:
+        files += f" of {line['files'] + line['missing']}; the others come when they are asked for"
+    print_facts(
+        [
+            ("model", pin.repo),
+            ("revision", ", ".join(line["revisions"]) or pin.commit),
+            ("commit", pin.commit),
+            ("root CID", line["root"]),
+            ("files", files),
+            ("size", size(line["bytes"])),
+            ("how", _MADE_BY[how]),
+        ]
+    )
+
+
+def _complain(pinned: Pinned) -> int:
+    if pinned.unasked:
+        note(f"Only what the hub cache holds is pinned: {pinned.unasked}.")
+    for path, why in pinned.rejected.items():
+        note(f"{path} is not pinned: {why}.")
+    return 1 if pinned.rejected else 0

@@ -1,0 +1,70 @@
+"""What ``run``, ``activate`` and ``deactivate`` do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+from pinformers import _autostart
+from pinformers._composition import check_sources
+from pinformers._errors import PinError
+from pinformers._settings import PREFIX, load
+
+NOT_FOUND = 127
+NOT_EXECUTABLE = 126
+
+
+def run(command: Sequence[str], settings: Mapping[str, str | None], environ: Mapping[str, str], *, force: bool) -> int:
+    """Become ``command`` with pinformers switched on; returns its exit code where it cannot be become."""
+    given = {f"{PREFIX}{name.upper()}": value for name, value in settings.items() if value is not None}
+    environ = {**environ, **given, _autostart.SWITCH: "force" if force else "1"}
+    # A wrong value stops here, with one sentence, and not in the middle of the command.
+    check_sources(load({}, environ).settings.sources)
+    try:
+        return _become(command, environ)
+    except (FileNotFoundError, NotADirectoryError):
+        print(f"pinformers run: {command[0]}: command not found", file=sys.stderr)
+        return NOT_FOUND
+    except OSError as exc:
+        print(f"pinformers run: {command[0]}: cannot be executed ({exc.strerror})", file=sys.stderr)
+        return NOT_EXECUTABLE
+
+
+def _become(command: Sequence[str], environ: Mapping[str, str]) -> int:
+    if os.name == "nt":
+        # No exec there that a waiting shell would understand.
+        return subprocess.run(command, env=environ).returncode
+    # Python ignores these two, and what is ignored stays so over exec: `yes | head` would never end.
+    for ignored in ("SIGPIPE", "SIGXFSZ"):
+        signal.signal(getattr(signal, ignored), signal.SIG_DFL)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execvpe(command[0], list(command), environ)
+
+
+def activate() -> str:
+    """Leave the marker that switches pinformers on for this whole Python environment; return its path."""
+    marker = _autostart.marker()
+    try:
+        with open(marker, "w") as out:
+            out.write("pinformers activate\n")
+    except OSError as exc:
+        advice = f"it cannot be written ({exc.strerror}); set {_autostart.SWITCH}=1, or use `pinformers run`"
+        raise PinError(marker, advice) from exc
+    return marker
+
+
+def deactivate() -> str:
+    """Remove that marker; return its path."""
+    marker = _autostart.marker()
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(marker)
+    except OSError as exc:
+        advice = f"it cannot be removed ({exc.strerror}); set {_autostart.SWITCH}=0, which wins over it"
+        raise PinError(marker, advice) from exc
+    return marker

@@ -1,0 +1,161 @@
+"""What ``verify``, ``rm``, ``gc`` and ``flush`` do; each returns its exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pinformers._cli_output import note, plural, print_json, progress_bar, say, size
+from pinformers._cli_pins import chosen, opened
+from pinformers._errors import PinError
+from pinformers.pinning.checking import Finding, bytes_to_check, check, repair
+from pinformers.pinning.removal import Removal, remove_pin
+from pinformers.pinning.resolver import Resolver
+from pinformers.pinning.sweeping import Garbage, find_garbage
+
+
+@dataclass(slots=True)
+class Repairs:
+    """What became of the bad files: by whom each was delivered, or why it was not."""
+
+    done: dict[Path, str]
+    failed: dict[Path, str]
+
+
+def verify(models: Sequence[str], *, mend: bool, as_json: bool) -> int:
+    """Hash every pinned file again and, when the user says so, repair the bad ones."""
+    resolver = opened()
+    pins = [pin for model in models for pin in chosen(resolver, model)] if models else list(resolver.catalog.pins())
+    with progress_bar("Hashing", quiet=as_json) as bar:
+        bar.begin(sum(bytes_to_check(resolver.catalog, pin) for pin in pins))
+        findings = [finding for pin in pins for finding in check(resolver.catalog, pin, bar)]
+    bad = [finding for finding in findings if finding.state != "good"]
+    if not as_json:
+        _print_findings(findings, bad)
+    repairs = Repairs({}, {})
+    if bad and (mend or (not as_json and _consents(bad))):
+        repairs = _repair(resolver, bad, quiet=as_json)
+    if as_json:
+        print_json(_verdict(findings, repairs))
+    elif bad:
+        _print_repairs(repairs)
+    return 0 if len(repairs.done) == len(bad) else 1
+
+
+def _print_findings(findings: list[Finding], bad: list[Finding]) -> None:
+    total = size(sum(finding.pin.files[finding.path].size for finding in findings if finding.state == "good"))
+    good = plural(len(findings) - len(bad), "file")
+    say(f"{good}, {total}: {'all ' if not bad else ''}as pinned." if findings else "Nothing is pinned.")
+    for finding in bad:
+        say(f"{finding.state}: {finding.pin.repo}/{finding.path}: {finding.why}")
+        say(f"  {finding.file}")
+
+
+def _consents(bad: list[Finding]) -> bool:
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        note("`pinformers verify --repair` removes the bad bytes and fetches the files again.")
+        return False
+    question = f"Remove the bad bytes of {plural(len(bad), 'file')} and fetch again?"
+    return click.confirm(question, err=True)
+
+
+def _repair(resolver: Resolver, bad: list[Finding], *, quiet: bool) -> Repairs:
+    repairs = Repairs({}, {})
+    with progress_bar("Repairing", quiet=quiet) as bar:
+        bar.begin(sum(finding.pin.files[finding.path].size for finding in bad))
+        for finding in bad:
+            try:
+                repairs.done[finding.file] = repair(resolver, finding)
+            except PinError as exc:
+                repairs.failed[finding.file] = exc.advice
+            bar(finding.pin.files[finding.path].size)
+    return repairs
+
+
+def _print_repairs(repairs: Repairs) -> None:
+    for file, source in repairs.done.items():
+        say(f"repaired      {file}, from {source}")
+    for file, why in repairs.failed.items():
+        say(f"not repaired  {file}: {why}")
+
+
+def _verdict(findings: list[Finding], repairs: Repairs) -> list[dict[str, Any]]:
+    return [
+        {
+            **finding.to_json(),
+            "repaired_from": repairs.done.get(finding.file),
+            "not_repaired": repairs.failed.get(finding.file),
+        }
+        for finding in findings
+    ]
+
+
+def remove(model: str, revision: str | None, *, as_json: bool) -> int:
+    """Delete what we brought for a model and forget its pins."""
+    resolver = opened()
+    removals = {
+        pin.commit: remove_pin(resolver.catalog, pin, lock_timeout=resolver.policy.lock_timeout)
+        for pin in chosen(resolver, model, revision)
+    }
+    if as_json:
+        print_json([_removal(model, commit, removal) for commit, removal in removals.items()])
+        return 0
+    for commit, removal in removals.items():
+        say(f"{model}@{commit} is not pinned any more: {size(removal.freed)} freed.")
+        for path, why in removal.kept.items():
+            say(f"  stays: {path} ({why})")
+    return 0
+
+
+def _removal(model: str, commit: str, removal: Removal) -> dict[str, Any]:
+    return {
+        "model": model,
+        "commit": commit,
+        "freed": removal.freed,
+        "deleted": [str(path) for path in removal.deleted],
+        "kept": [{"file": str(path), "why": why} for path, why in removal.kept.items()],
+    }
+
+
+def collect_garbage(*, dry_run: bool, as_json: bool) -> int:
+    """Sweep what no pin needs."""
+    resolver = opened()
+    found = list(find_garbage(resolver.catalog, resolver.default_cache))
+    if not dry_run:
+        for garbage in found:
+            garbage.sweep()
+    if as_json:
+        print_json([{**_garbage(garbage), "removed": not dry_run} for garbage in found])
+    elif found:
+        for garbage in found:
+            say(f"{garbage.kind}: {garbage.why} ({size(garbage.size)})")
+            say(f"  {garbage.path}")
+        freed = size(sum(garbage.size for garbage in found))
+        say(f"{'Would remove' if dry_run else 'Removed'} {plural(len(found), 'thing')}, {freed}.")
+    else:
+        say("Nothing to collect.")
+    return 0
+
+
+def _garbage(garbage: Garbage) -> dict[str, Any]:
+    return {"kind": garbage.kind, "path": str(garbage.path), "size": garbage.size, "why": garbage.why}
+
+
+def flush(timeout: float | None, *, as_json: bool) -> int:
+    """Wait until what was loaded is hashed, recorded and pinned."""
+    resolver = opened()
+    with progress_bar("Recording", quiet=as_json):
+        resolver.recorder.flush(timeout)
+    left = sorted(path.name for path in (resolver.catalog.state_dir / "pending").glob("*.json"))
+    if as_json:
+        print_json({"done": not left, "left": left})
+    elif left:
+        note(f"{plural(len(left), 'model')} could not be recorded yet.")
+    else:
+        say("Everything that was loaded is pinned.")
+    return 1 if left else 0

@@ -1,0 +1,236 @@
+"""The command line: its grammar. What a command does is in ``_cli_*.py``, imported when it runs."""
+
+# deferred: every import inside a command; `pinformers --help` takes no longer than click itself.
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from pinformers import __version__
+from pinformers._errors import PinformersError, SettingsError
+
+F = TypeVar("F", bound=Callable[..., Any])
+WRONG = 1
+USAGE = 2
+_EPILOG = """\b
+Exit codes:
+  0  all is well
+  1  something is wrong with what was asked: a model that is not pinned,
+     a bad file, a hub that does not answer
+  2  a wrong option or a wrong setting
+`pinformers run` ends as COMMAND does; 126: it cannot be executed, 127: it was not found."""
+
+
+class Commands(click.Group):
+    """List commands as they are written here, and end every error of ours with one sentence."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SettingsError as exc:
+            _end(str(exc), USAGE)
+        except PinformersError as exc:
+            _end(str(exc), WRONG)
+        except OSError as exc:
+            if exc.errno == errno.EPIPE:
+                raise
+            _end(f"{exc.filename}: {exc.strerror}." if exc.filename and exc.strerror else str(exc), WRONG)
+
+
+def _end(sentence: str, code: int) -> NoReturn:
+    click.echo(f"pinformers: {sentence}", err=True)
+    raise click.exceptions.Exit(code)
+
+
+def _leave(code: int) -> None:
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+def _json(command: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else, on stdout.")(command)
+
+
+def _revision(command: F) -> F:
+    return click.option("--revision", metavar="REV", help="A branch, a tag or a commit.")(command)
+
+
+@click.group(cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pinformers", message="%(prog)s %(version)s")
+def root() -> None:
+    """Let code that nobody edits load its Hugging Face models from a verified IPFS pin cache."""
+
+
+@root.command(context_settings={"allow_interspersed_args": False})
+@click.option("--force", is_flag=True, help="Also where the variable CI is set.")
+@click.option("--cache-dir", type=click.Path(resolve_path=True), help="The hub cache.")
+@click.option("--state-dir", type=click.Path(resolve_path=True), help="The folder of our records.")
+@click.option("--on-miss", metavar="import|passthrough|error", help="What happens to a model without a pin.")
+@click.option("--sources", metavar="NAME,...", help="Where files may come from, in this order.")
+@click.option("--log", metavar="LEVEL", help="What is shown on stderr: debug, info, warning, error or off.")
+@click.option("--lock-timeout", metavar="SECONDS", help="How long to wait for a file lock.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(command: tuple[str, ...], force: bool, **settings: str | None) -> None:
+    """Run COMMAND, and all that it starts, with pinformers on.
+
+    Options of ours come before COMMAND. Signals, exit code and `python -m` are COMMAND's own.
+    """
+    from pinformers import _cli_switch
+
+    _leave(_cli_switch.run(command, settings, os.environ, force=force))
+
+
+@root.command()
+@_json
+def status(as_json: bool) -> None:
+    """Show the switch, the gate and the pin cache."""
+    from pinformers import _cli_about
+
+    _leave(_cli_about.status(as_json=as_json))
+
+
+@root.command()
+@_json
+def config(as_json: bool) -> None:
+    """Show every setting, its value and where it came from."""
+    from pinformers import _cli_about
+
+    _leave(_cli_about.config(os.environ.get("PINFORMERS_CONFIG"), as_json=as_json))
+
+
+@root.command()
+@click.argument("model")
+@click.option("--as", "name", metavar="ORG/MODEL", help="MODEL is a local folder; pin it under this name.")
+@click.option("--revision", metavar="REV", default="main", show_default=True, help="A branch, a tag or a commit.")
+@click.option("--include", metavar="PATTERN", multiple=True, help="Download only files like this; may be repeated.")
+@click.option("--exclude", metavar="PATTERN", multiple=True, help="Download no files like this; may be repeated.")
+@click.option("--update", is_flag=True, help="Ask the hub for a newer commit even where nothing is missing.")
+@_json
+def pin(
+    model: str, name: str | None, revision: str, include: tuple[str, ...], exclude: tuple[str, ...], update: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Pin MODEL: a hub name, or a local folder with --as.
+
+    What the hub cache holds is adopted without a request; what is missing is downloaded to where it always goes.
+    """
+    from pinformers import _cli_pins
+    from pinformers.pinning.hub_pins import Wanted
+
+    if name is not None:
+        if include or exclude or update:
+            raise click.UsageError("--include, --exclude and --update are for hub names; a folder is pinned whole.")
+        _leave(_cli_pins.pin_from_folder(Path(model), name, revision, as_json=as_json))
+        return
+    if Path(model).is_dir() and (Path(model).is_absolute() or model.startswith(".")):
+        raise click.UsageError(f"{model} is a folder; say under which name to pin it: --as org/model.")
+    _leave(_cli_pins.pin_from_hub(Wanted(model, revision, include, exclude, update), as_json=as_json))
+
+
+@root.command()
+@_json
+def ls(as_json: bool) -> None:
+    """List what is pinned."""
+    from pinformers import _cli_pins
+
+    _leave(_cli_pins.list_pins(as_json=as_json))
+
+
+@root.command()
+@click.argument("model")
+@_revision
+@_json
+def explain(model: str, revision: str | None, as_json: bool) -> None:
+    """Say, file by file, from where MODEL would come, and why."""
+    from pinformers import _cli_pins
+
+    _leave(_cli_pins.explain(model, revision, as_json=as_json))
+
+
+@root.command()
+@click.argument("model", nargs=-1)
+@click.option("--repair", is_flag=True, help="Remove the bad bytes, whoever wrote them, and fetch the files again.")
+@_json
+def verify(model: tuple[str, ...], repair: bool, as_json: bool) -> None:
+    """Hash every pinned file again, of all models or of each MODEL.
+
+    On a terminal it asks whether to repair. Exits with 1 when a bad or missing file is left.
+    """
+    from pinformers import _cli_upkeep
+
+    _leave(_cli_upkeep.verify(model, mend=repair, as_json=as_json))
+
+
+@root.command()
+@click.argument("model")
+@_revision
+@_json
+def rm(model: str, revision: str | None, as_json: bool) -> None:
+    """Forget the pins of MODEL and delete what we brought.
+
+    All its revisions, or the one that --revision names. Files that huggingface_hub's client wrote stay.
+    """
+    from pinformers import _cli_upkeep
+
+    _leave(_cli_upkeep.remove(model, revision, as_json=as_json))
+
+
+@root.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@_json
+def gc(dry_run: bool, as_json: bool) -> None:
+    """Remove what killed processes left and no pin needs."""
+    from pinformers import _cli_upkeep
+
+    _leave(_cli_upkeep.collect_garbage(dry_run=dry_run, as_json=as_json))
+
+
+@root.command()
+@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer than that.")
+@_json
+def flush(timeout: float | None, as_json: bool) -> None:
+    """Wait until everything that was loaded is pinned."""
+    from pinformers import _cli_upkeep
+
+    _leave(_cli_upkeep.flush(timeout, as_json=as_json))
+
+
+@root.command()
+def activate() -> None:
+    """Turn pinformers on for this Python environment, for good."""
+    from pinformers import _cli_switch
+
+    click.echo(f"On for every process of {sys.prefix}, by {_cli_switch.activate()}")
+
+
+@root.command()
+def deactivate() -> None:
+    """Undo activate."""
+    from pinformers import _cli_switch
+
+    _cli_switch.deactivate()
+    click.echo(f"Off for {sys.prefix}, unless the environment variable PINFORMERS says otherwise.")
+
+
+@root.command()
+@_json
+def selftest(as_json: bool) -> None:
+    """Load a tiny model both ways and say what was seen."""
+    from pinformers import _cli_selftest
+
+    _leave(_cli_selftest.selftest(os.environ, as_json=as_json))
+
+
+def main() -> None:
+    """Run the command line."""
+    root(prog_name="pinformers")

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hub_stub import HubStub
+from pin_rooms import FILES, REPO, fill_cache, make_resolver, write_folder
+from pinformers._errors import PinError
+from pinformers.pinning.adoption import Adoption, Facts, Watch, kept_blocks
+from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.checking import Finding, bytes_to_check, check, repair
+from pinformers.pinning.folder import pin_folder
+from pinformers.pinning.pin import Pin
+from pinformers.pinning.resolver import Resolver
+
+
+@pytest.fixture(params=["links", "plain files"])
+def resolver(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resolver:
+    links = request.param == "links"
+    monkeypatch.setattr("huggingface_hub.file_download.are_symlinks_supported", lambda *_: links)
+    return make_resolver(tmp_path)
+
+
+@pytest.fixture
+def ours(resolver: Resolver, tmp_path: Path) -> Pin:
+    """A pin that we brought from a folder."""
+    return pin_folder(resolver, write_folder(tmp_path / "folder"), REPO).pin
+
+
+@pytest.fixture
+def theirs(resolver: Resolver, hub: HubStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pin:
+    """A pin of what huggingface_hub's client wrote."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(
+        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
+        f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
+    )
+    commit = fill_cache(hub, tmp_path / "hub")
+    return Adoption(resolver.catalog, cache_of(resolver), REPO, commit).run(Facts(), "main", Watch())
+
+
+def cache_of(resolver: Resolver) -> RepoCache:
+    return RepoCache(resolver.default_cache, REPO)
+
+
+def spoil(resolver: Resolver, pin: Pin, path: str = "model.safetensors") -> Path:
+    """Flip one bit and leave size and mtime as they were."""
+    target = cache_of(resolver).file(pin.commit, path).resolve()
+    stat = target.stat()
+    content = bytearray(target.read_bytes())
+    content[len(content) // 2] ^= 1
+    target.write_bytes(content)
+    os.utime(target, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    return target
+
+
+def findings(resolver: Resolver, pin: Pin) -> list[Finding]:
+    return list(check(resolver.catalog, pin))
+
+
+def only_bad(resolver: Resolver, pin: Pin) -> Finding:
+    (bad,) = [finding for finding in findings(resolver, pin) if finding.state != "good"]
+    return bad
+
+
+def test_good_files_are_good_and_all_bytes_are_read(resolver: Resolver, ours: Pin) -> None:
+    read: list[int] = []
+    found = list(check(resolver.catalog, ours, read.append))
+    assert {finding.path for finding in found} == set(FILES)
+    assert {finding.state for finding in found} == {"good"}
+    assert sum(read) == bytes_to_check(resolver.catalog, ours) == sum(map(len, FILES.values()))
+
+
+def test_one_flipped_bit_is_found_where_the_file_looks_unchanged(resolver: Resolver, ours: Pin) -> None:
+    spoil(resolver, ours)
+    pinned = resolver.find(REPO, None)
+    assert pinned is not None
+    assert pinned.state("model.safetensors") == "here"
+    bad = only_bad(resolver, ours)
+    assert (bad.path, bad.state) == ("model.safetensors", "bad")
+    assert bad.to_json()["file"] == str(cache_of(resolver).file(ours.commit, "model.safetensors"))
+
+
+def test_a_size_that_is_wrong_and_a_file_that_is_gone_are_named(resolver: Resolver, ours: Pin) -> None:
+    cache_of(resolver).file(ours.commit, "config.json").resolve().write_bytes(b"{}")
+    cache_of(resolver).file(ours.commit, "sub/vocab.txt").unlink()
+    found = {finding.path: finding for finding in findings(resolver, ours)}
+    assert "2 bytes" in found["config.json"].why
+    assert found["sub/vocab.txt"].state == "missing"
+
+
+def test_a_good_file_that_looks_changed_is_recorded_as_it_looks_now(resolver: Resolver, ours: Pin) -> None:
+    os.utime(cache_of(resolver).file(ours.commit, "config.json"), (1, 1))
+    pinned = resolver.find(REPO, None)
+    assert pinned is not None
+    assert pinned.state("config.json") == "changed"
+    assert {finding.state for finding in findings(resolver, ours)} == {"good"}
+    assert pinned.state("config.json") == "here"
+
+
+def test_blocks_that_are_damaged_are_written_again(
+    resolver: Resolver, ours: Pin, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, folder = (resolver.catalog.dag_path(cid) for cid in (ours.files["model.safetensors"].cid, ours.root))
+    file.write_bytes(b"garbage")
+    folder.unlink()
+    findings(resolver, ours)
+    assert kept_blocks(file)
+    assert kept_blocks(folder)
+
+
+def test_a_repair_fetches_from_another_copy_on_this_machine(resolver: Resolver, ours: Pin, tmp_path: Path) -> None:
+    copy = resolver.find(REPO, ours.commit, cache_dir=str(tmp_path / "other"))
+    assert copy is not None
+    assert copy.deliver(list(FILES))
+    spoil(resolver, ours)
+    assert repair(resolver, only_bad(resolver, ours)) == "embedded"
+    assert {finding.state for finding in findings(resolver, ours)} == {"good"}
+    assert "blobs/" in str(resolver.catalog.place(ours, resolver.default_cache).made) or not list(
+        cache_of(resolver).folder.glob("blobs/*")
+    )
+
+
+def test_a_repair_that_nobody_can_make_removes_the_bytes_and_says_so(resolver: Resolver, ours: Pin) -> None:
+    spoil(resolver, ours)
+    bad = only_bad(resolver, ours)
+    with pytest.raises(PinError, match="pin the folder it came from again"):
+        repair(resolver, bad)
+    assert not bad.file.exists()
+
+
+def test_a_repair_asks_the_hub_client_for_a_file_of_the_hub(resolver: Resolver, theirs: Pin, hub: HubStub) -> None:
+    spoil(resolver, theirs, "config.json")
+    assert repair(resolver, only_bad(resolver, theirs)) == "hub"
+    assert hub.count(kind="file") == 1
+    assert {finding.state for finding in findings(resolver, theirs)} == {"good"}
+    assert resolver.catalog.place(theirs, resolver.default_cache).made == frozenset()
+
+
+def test_a_hub_that_does_not_answer_is_one_sentence(resolver: Resolver, theirs: Pin, hub: HubStub) -> None:
+    spoil(resolver, theirs, "config.json")
+    hub.stop()
+    with pytest.raises(PinError, match="the hub did not answer for it"):
+        repair(resolver, only_bad(resolver, theirs))
+
+
+def test_the_hub_is_not_asked_where_the_settings_forbid_it(theirs: Pin, hub: HubStub, tmp_path: Path) -> None:
+    resolver = make_resolver(tmp_path, sources=("embedded",))
+    spoil(resolver, theirs, "config.json")
+    with pytest.raises(PinError, match="no source delivers it"):
+        repair(resolver, only_bad(resolver, theirs))
+    assert hub.requests == []
+
+
+def test_bad_bytes_in_the_cache_wide_store_go_too(tmp_path: Path) -> None:
+    resolver = make_resolver(tmp_path)
+    pin = pin_folder(resolver, write_folder(tmp_path / "folder"), REPO).pin
+    cache = cache_of(resolver)
+    blob = cache.blob(cache.etag(pin.commit, "model.safetensors") or "")
+    store = tmp_path / "hub" / "blobs" / "ab" / ("ab" * 32)
+    store.parent.mkdir(parents=True)
+    os.replace(blob, store)
+    blob.symlink_to(os.path.relpath(store, blob.parent))
+    spoil(resolver, pin)
+    with pytest.raises(PinError):
+        repair(resolver, only_bad(resolver, pin))
+    assert not store.exists()
+    assert not blob.is_symlink()
+
+
+def test_a_link_to_somebody_elses_file_loses_the_link_only(tmp_path: Path) -> None:
+    resolver = make_resolver(tmp_path)
+    pin = pin_folder(resolver, write_folder(tmp_path / "folder"), REPO).pin
+    link = cache_of(resolver).file(pin.commit, "config.json")
+    (tmp_path / "mine.json").write_bytes(b"mine")
+    link.unlink()
+    link.symlink_to(tmp_path / "mine.json")
+    # The blob itself is good and still there.
+    assert repair(resolver, only_bad(resolver, pin)) == "hub cache"
+    assert (tmp_path / "mine.json").read_bytes() == b"mine"
+    assert link.read_bytes() == FILES["config.json"]

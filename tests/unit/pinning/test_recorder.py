@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from hub_stub import HubStub
+from pin_rooms import FILES, REPO, fill_cache, make_resolver
+from pinformers.pinning.adoption import Facts
+from pinformers.pinning.catalog import Catalog
+from pinformers.pinning.recorder import Job, Recorder
+
+
+@pytest.fixture
+def commit(hub: HubStub, tmp_path: Path) -> str:
+    return fill_cache(hub, tmp_path / "hub")
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Catalog:
+    return Catalog(tmp_path / "pinformers")
+
+
+def job(tmp_path: Path, commit: str, facts: Facts | None = None) -> Job:
+    return Job(REPO, "model", commit, str(tmp_path / "hub"), frozenset({"main"}), facts or Facts())
+
+
+def journals(catalog: Catalog) -> list[Path]:
+    return sorted((catalog.state_dir / "pending").glob("*.json"))
+
+
+def test_a_job_is_done_beside_and_leaves_no_journal(catalog: Catalog, tmp_path: Path, commit: str) -> None:
+    recorder = Recorder(catalog)
+    recorder.add(job(tmp_path, commit))
+    assert recorder.flush(30)
+    pin = catalog.pin(REPO, commit)
+    assert pin is not None
+    assert set(pin.files) == set(FILES)
+    assert catalog.refs(REPO) == {"main": commit}
+    assert journals(catalog) == []
+
+
+def test_nothing_is_hashed_while_something_loads(catalog: Catalog, tmp_path: Path, commit: str) -> None:
+    recorder = Recorder(catalog)
+    with recorder.loading():
+        recorder.add(job(tmp_path, commit))
+        time.sleep(0.3)
+        assert catalog.pin(REPO, commit) is None
+        assert len(journals(catalog)) == 1
+    assert recorder.flush(30)
+    assert catalog.pin(REPO, commit) is not None
+
+
+def test_what_one_process_left_the_next_takes_up(catalog: Catalog, tmp_path: Path, commit: str) -> None:
+    first = Recorder(catalog)
+    with first.loading():
+        first.add(job(tmp_path, commit, Facts(info={"pipeline_tag": "x"})))
+        first._stopped = True
+    assert len(journals(catalog)) == 1
+    second = Recorder(Catalog(catalog.state_dir))
+    assert second.flush(30)
+    pin = catalog.pin(REPO, commit)
+    assert pin is not None
+    assert pin.info == {"pipeline_tag": "x"}
+    assert journals(catalog) == []
+
+
+def test_what_is_told_while_a_job_runs_is_not_lost(catalog: Catalog, tmp_path: Path, commit: str) -> None:
+    recorder = Recorder(catalog)
+    for number in range(20):
+        recorder.add(job(tmp_path, commit, Facts(info={f"fact{number}": number})))
+        time.sleep(0.01)
+    assert recorder.flush(30)
+    pin = catalog.pin(REPO, commit)
+    assert pin is not None
+    assert pin.info == {f"fact{number}": number for number in range(20)}
+
+
+def test_a_vanished_snapshot_is_no_trouble(catalog: Catalog, tmp_path: Path) -> None:
+    recorder = Recorder(catalog)
+    recorder.add(job(tmp_path, "d" * 40))
+    assert recorder.flush(30)
+    assert journals(catalog) == []
+
+
+def test_a_journal_of_another_hand_is_removed_with_a_word(
+    catalog: Catalog, tmp_path: Path, commit: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = catalog.state_dir / "pending"
+    folder.mkdir(parents=True)
+    (folder / "odd.json").write_text('{"repo": 1}')
+    recorder = Recorder(catalog)
+    assert recorder.flush(30)
+    assert journals(catalog) == []
+    assert "odd.json" in caplog.text
+
+
+def test_a_failing_job_is_kept_for_the_next_process(
+    catalog: Catalog, tmp_path: Path, commit: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    recorder = Recorder(catalog)
+    monkeypatch.setattr(Catalog, "add", full)
+    recorder.add(job(tmp_path, commit))
+    deadline = time.monotonic() + 20
+    while recorder._jobs and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert "not pinned yet" in caplog.text
+    assert len(journals(catalog)) == 1
+    monkeypatch.undo()
+    assert recorder.flush(30)
+    assert catalog.pin(REPO, commit) is not None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_can_record_too(catalog: Catalog, tmp_path: Path, commit: str) -> None:
+    recorder = Recorder(catalog)
+    recorder.add(job(tmp_path, "d" * 40))
+    held = threading.Event()
+
+    def hold() -> None:
+        with recorder._wake:
+            held.set()
+            time.sleep(0.5)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(5)
+    child = os.fork()
+    if child == 0:
+        recorder.add(job(tmp_path, commit))
+        os._exit(0 if recorder.flush(20) and catalog.pin(REPO, commit) is not None else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    thread.join()
+
+
+def test_close_stops_a_long_job_between_two_chunks(
+    catalog: Catalog, tmp_path: Path, commit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pinformers.pinning.recorder.EXIT_BYTES", -1)
+    recorder = Recorder(catalog)
+    with recorder.loading():
+        recorder.add(job(tmp_path, commit))
+        recorder.close()
+    assert recorder._thread is not None
+    assert not recorder._thread.is_alive()
+    assert len(journals(catalog)) == 1
+
+
+def test_the_resolver_of_one_process_is_not_asked_for_a_snapshot_it_did_not_see(tmp_path: Path) -> None:
+    assert make_resolver(tmp_path).recorder.flush(1)

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from hub_stub import HubStub
+from pin_rooms import FILES, REPO, fill_cache, make_resolver, tree, write_folder
+from pinformers.pinning.adoption import Adoption, Facts, Watch
+from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.folder import pin_folder
+from pinformers.pinning.pin import Pin
+from pinformers.pinning.recorder import Job
+from pinformers.pinning.records import write_json
+from pinformers.pinning.removal import Removal, remove_pin, remove_place
+from pinformers.pinning.resolver import Resolver
+
+
+def bring(resolver: Resolver, folder: Path, revision: str = "main", **changed: bytes) -> Pin:
+    """Pin a folder, so that all of it is ours."""
+    write_folder(folder, {**FILES, **{f"{name}.json": content for name, content in changed.items()}})
+    return pin_folder(resolver, folder, REPO, revision).pin
+
+
+def remove(resolver: Resolver, pin: Pin) -> Removal:
+    return remove_pin(resolver.catalog, pin, lock_timeout=1)
+
+
+def files_below(folder: Path) -> list[str]:
+    return [name for name, (kind, _) in tree(folder).items() if kind != "folder" and not name.startswith(".locks")]
+
+
+@pytest.fixture(params=["links", "plain files"])
+def resolver(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resolver:
+    links = request.param == "links"
+    monkeypatch.setattr("huggingface_hub.file_download.are_symlinks_supported", lambda *_: links)
+    return make_resolver(tmp_path)
+
+
+def test_what_we_brought_goes_to_the_last_folder(resolver: Resolver, tmp_path: Path) -> None:
+    pin = bring(resolver, tmp_path / "folder")
+    pinned = resolver.find(REPO, None)
+    assert pinned is not None
+    assert pinned.deliver(["absent.json"])
+    removal = remove(resolver, pin)
+    assert files_below(tmp_path / "hub") == []
+    assert not (tmp_path / "hub" / "models--org--model").exists()
+    assert removal.kept == {}
+    assert removal.freed >= sum(map(len, FILES.values()))
+    assert list(resolver.catalog.pins()) == []
+    assert resolver.catalog.refs(REPO) == {}
+    assert not list((tmp_path / "pinformers" / "places").rglob("*.json"))
+
+
+def test_what_the_hub_client_wrote_stays_to_the_byte(hub: HubStub, tmp_path: Path) -> None:
+    commit = fill_cache(hub, tmp_path / "hub")
+    resolver = make_resolver(tmp_path)
+    cache = RepoCache(resolver.default_cache, REPO)
+    pin = Adoption(resolver.catalog, cache, REPO, commit).run(Facts(), "main", Watch())
+    before = tree(tmp_path / "hub")
+    removal = remove(resolver, pin)
+    assert {name: what for name, what in tree(tmp_path / "hub").items() if not name.startswith(".locks")} == {
+        name: what for name, what in before.items() if not name.startswith(".locks")
+    }
+    assert set(removal.kept) == {cache.file(commit, path) for path in FILES}
+    assert "huggingface_hub's client" in removal.kept[cache.file(commit, "config.json")]
+    assert removal.freed == 0
+    assert resolver.find(REPO, None) is None
+
+
+def test_a_blob_that_another_pin_needs_stays_and_goes_with_that_one(resolver: Resolver, tmp_path: Path) -> None:
+    first = bring(resolver, tmp_path / "one")
+    second = bring(resolver, tmp_path / "two", "v2", extra=b"{}")
+    remove(resolver, first)
+    pinned = resolver.find(REPO, "v2")
+    assert pinned is not None
+    assert all(pinned.state(path) == "here" for path in second.files)
+    remove(resolver, second)
+    assert files_below(tmp_path / "hub") == []
+
+
+def test_a_blob_that_the_hub_client_linked_to_stays(tmp_path: Path) -> None:
+    resolver = make_resolver(tmp_path)
+    pin = bring(resolver, tmp_path / "one")
+    cache = RepoCache(resolver.default_cache, REPO)
+    theirs = cache.file("d" * 40, "config.json")
+    theirs.parent.mkdir(parents=True)
+    theirs.symlink_to(os.path.relpath(cache.file(pin.commit, "config.json").resolve(), theirs.parent))
+    removal = remove(resolver, pin)
+    assert theirs.read_bytes() == FILES["config.json"]
+    assert list(removal.kept.values()) == ["another snapshot needs it"]
+
+
+def test_a_file_that_changed_since_stays(resolver: Resolver, tmp_path: Path) -> None:
+    pin = bring(resolver, tmp_path / "one")
+    link = RepoCache(resolver.default_cache, REPO).file(pin.commit, "config.json")
+    link.resolve().unlink()
+    link.resolve().write_bytes(b"somebody's own work")
+    removal = remove(resolver, pin)
+    assert link.read_bytes() == b"somebody's own work"
+    assert removal.kept[link] == "somebody changed it since we brought it"
+
+
+def test_a_ref_that_moved_on_stays(resolver: Resolver, tmp_path: Path) -> None:
+    pin = bring(resolver, tmp_path / "one")
+    ref = RepoCache(resolver.default_cache, REPO).ref_path("main")
+    ref.write_text("e" * 40)
+    remove(resolver, pin)
+    assert ref.read_text() == "e" * 40
+
+
+def test_a_blob_that_moved_into_the_cache_wide_store_stays(tmp_path: Path) -> None:
+    resolver = make_resolver(tmp_path)
+    pin = bring(resolver, tmp_path / "one")
+    cache = RepoCache(resolver.default_cache, REPO)
+    blob = cache.blob(cache.etag(pin.commit, "model.safetensors") or "")
+    store = tmp_path / "hub" / "blobs" / "ab" / ("ab" * 32)
+    store.parent.mkdir(parents=True)
+    os.replace(blob, store)
+    blob.symlink_to(os.path.relpath(store, blob.parent))
+    removal = remove(resolver, pin)
+    assert store.read_bytes() == FILES["model.safetensors"]
+    assert blob in removal.kept
+
+
+def test_a_journal_of_the_pin_goes_too(resolver: Resolver, tmp_path: Path) -> None:
+    pin = bring(resolver, tmp_path / "one")
+    job = Job(REPO, "model", pin.commit, resolver.default_cache)
+    journal = tmp_path / "pinformers" / "pending" / f"{job.name}.json"
+    write_json(journal, job.to_json())
+    remove(resolver, pin)
+    assert not journal.exists()
+
+
+def test_removing_twice_and_after_the_files_vanished_is_no_error(resolver: Resolver, tmp_path: Path) -> None:
+    pin = bring(resolver, tmp_path / "one")
+    for path in (tmp_path / "hub").rglob("*.json"):
+        path.unlink()
+    remove(resolver, pin)
+    assert remove(resolver, pin).deleted == []
+
+
+def test_one_place_goes_and_the_other_stays(resolver: Resolver, tmp_path: Path) -> None:
+    pin = bring(resolver, tmp_path / "one")
+    bound = resolver.find(REPO, None, cache_dir=str(tmp_path / "other"))
+    assert bound is not None
+    assert bound.deliver(list(FILES))
+    place = resolver.catalog.place(pin, bound.cache.cache_dir)
+    remove_place(resolver.catalog, pin, place, lock_timeout=1)
+    assert files_below(tmp_path / "other") == []
+    assert [place.cache_dir for place in resolver.catalog.places(pin)] == [resolver.default_cache]
+    assert resolver.find(REPO, None) is not None

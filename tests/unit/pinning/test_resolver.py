@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from hub_stub import HubStub
+from pin_rooms import FILES, REPO, MemorySource, fill_cache, make_resolver, tree, write_folder
+from pinformers._errors import NotPinned
+from pinformers.ipfs.cid import CID
+from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.folder import pin_folder
+from pinformers.pinning.pinned import PinnedRepo
+from pinformers.pinning.resolver import Resolver
+
+
+@pytest.fixture
+def resolver(tmp_path: Path) -> Resolver:
+    return make_resolver(tmp_path)
+
+
+@pytest.fixture
+def pinned(resolver: Resolver, tmp_path: Path) -> PinnedRepo:
+    return pin_folder(resolver, write_folder(tmp_path / "folder"), REPO)
+
+
+def moved(pinned: PinnedRepo, resolver: Resolver, folder: Path) -> PinnedRepo:
+    """Return the same pin in another, empty hub cache."""
+    found = resolver.find(REPO, None, cache_dir=str(folder))
+    assert found is not None
+    assert found.commit == pinned.commit
+    return found
+
+
+def test_a_folder_becomes_a_model_of_the_hub_cache(pinned: PinnedRepo, tmp_path: Path) -> None:
+    for path, content in FILES.items():
+        assert pinned.cache.file(pinned.commit, path).read_bytes() == content
+    assert pinned.pin.complete
+    assert pinned.commit == CID.parse(pinned.pin.root).digest.hex()[:40]
+    assert pinned.cache.ref_path("main").read_text() == pinned.commit
+    assert pinned.cache.tree(pinned.commit) == pinned.pin.listing
+
+
+def test_equal_folders_are_equal_pins_anywhere(pinned: PinnedRepo, tmp_path: Path) -> None:
+    other = pin_folder(make_resolver(tmp_path / "other"), write_folder(tmp_path / "again"), REPO)
+    assert (other.commit, other.pin.root) == (pinned.commit, pinned.pin.root)
+
+
+def test_a_changed_folder_pinned_again_moves_main(pinned: PinnedRepo, resolver: Resolver, tmp_path: Path) -> None:
+    write_folder(tmp_path / "folder", {"config.json": b"{}"})
+    second = pin_folder(resolver, tmp_path / "folder", REPO)
+    assert second.commit != pinned.commit
+    now = resolver.find(REPO, "main")
+    assert now is not None
+    assert now.commit == second.commit == second.cache.ref_path("main").read_text()
+    assert resolver.find(REPO, pinned.commit) is not None
+
+
+def test_a_ref_of_the_hub_client_is_never_overwritten(hub: HubStub, resolver: Resolver, tmp_path: Path) -> None:
+    commit = fill_cache(hub, tmp_path / "hub")
+    mine = pin_folder(resolver, write_folder(tmp_path / "folder", {"config.json": b"{}"}), REPO)
+    assert mine.cache.ref_path("main").read_text() == commit
+    found = resolver.find(REPO, None)
+    assert found is not None
+    assert found.commit == mine.commit
+
+
+def test_whoever_noted_main_last_is_right(hub: HubStub, resolver: Resolver, tmp_path: Path, pinned: PinnedRepo) -> None:
+    time.sleep(0.02)
+    pinned.cache.ref_path("main").unlink()
+    commit = fill_cache(hub, tmp_path / "hub")
+    assert commit != pinned.commit
+    assert resolver.find(REPO, None) is None
+    assert resolver.find(REPO, pinned.commit) is not None
+
+
+def test_a_hit_reads_no_byte_and_takes_no_lock(pinned: PinnedRepo, resolver: Resolver) -> None:
+    locks = tree(Path(pinned.cache.cache_dir) / ".locks")
+    fresh = resolver.find(REPO, None)
+    assert fresh is not None
+    assert fresh.deliver(list(FILES))
+    assert tree(Path(pinned.cache.cache_dir) / ".locks") == locks
+
+
+def test_files_are_materialised_when_they_are_asked_for(pinned: PinnedRepo, resolver: Resolver, tmp_path: Path) -> None:
+    other = moved(pinned, resolver, tmp_path / "elsewhere")
+    assert other.deliver(["config.json"])
+    assert list(other.cache.files(other.commit)) == ["config.json"]
+    assert other.deliver(["model.safetensors", "empty.txt"])
+    assert other.cache.file(other.commit, "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert other.cache.file(other.commit, "empty.txt").read_bytes() == b""
+    served = resolver.ledger.served(REPO, other.commit, "model.safetensors")
+    assert served is not None
+    assert served.source == "embedded"
+
+
+def test_known_absence_needs_nobody(pinned: PinnedRepo) -> None:
+    assert pinned.has("config.json") is True
+    assert pinned.has("nothing.json") is False
+    assert pinned.deliver(["nothing.json"])
+    assert pinned.cache.marked_absent(pinned.commit, "nothing.json")
+
+
+def test_what_is_not_known_is_left_to_the_caller(hub: HubStub, resolver: Resolver, tmp_path: Path) -> None:
+    commit = fill_cache(hub, tmp_path / "hub", paths=["config.json"])
+    cache = RepoCache(str(tmp_path / "hub"), REPO)
+    (cache.folder / "trees" / f"{commit}.json").unlink(missing_ok=True)
+    resolver.seen(REPO, None, [str(cache.file(commit, "config.json"))], repo_type="model")
+    assert resolver.recorder.flush(30)
+    found = resolver.find(REPO, None)
+    assert found is not None
+    assert found.listing is None
+    assert found.has("model.safetensors") is None
+    assert found.deliver(["config.json"])
+    assert not found.deliver(["config.json", "model.safetensors"])
+
+
+def test_a_listing_that_the_hub_gave_settles_absence(hub: HubStub, resolver: Resolver, tmp_path: Path) -> None:
+    commit = fill_cache(hub, tmp_path / "hub", paths=["config.json"])
+    cache = RepoCache(str(tmp_path / "hub"), REPO)
+    (cache.folder / "trees" / f"{commit}.json").unlink(missing_ok=True)
+    info = SimpleNamespace(siblings=[SimpleNamespace(rfilename=path) for path in FILES], pipeline_tag="x", tags=["t"])
+    resolver.informed(REPO, commit, repo_type="model", info=info)
+    resolver.seen(REPO, None, [str(cache.file(commit, "config.json"))], repo_type="model")
+    assert resolver.recorder.flush(30)
+    found = resolver.find(REPO, None)
+    assert found is not None
+    assert set(found.listing or ()) == set(FILES)
+    assert found.info == {"pipeline_tag": "x", "library_name": None, "tags": ["t"]}
+    assert found.has("adapter_config.json") is False
+    assert found.has("model.safetensors") is True
+    assert not found.deliver(["model.safetensors"])
+
+
+def test_a_touched_file_is_hashed_again_and_served(pinned: PinnedRepo, resolver: Resolver) -> None:
+    os.utime(pinned.cache.file(pinned.commit, "config.json"), ns=(1, 1))
+    assert pinned.state("config.json") == "changed"
+    assert pinned.deliver(["config.json"])
+    assert pinned.state("config.json") == "here"
+
+
+def test_a_file_that_somebody_changed_is_a_miss_and_stays(
+    pinned: PinnedRepo, resolver: Resolver, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = pinned.cache.file(pinned.commit, "config.json").resolve()
+    target.write_bytes(b'{"model_type": "gpt2"}')
+    assert not pinned.deliver(["config.json"])
+    assert target.read_bytes() == b'{"model_type": "gpt2"}'
+    assert resolver.ledger.counts["fallbacks"] == 1
+    assert not pinned.deliver(["config.json"])
+    warnings = [record for record in caplog.records if "is pinned but not served" in record.getMessage()]
+    assert len(warnings) == 1
+
+
+def test_a_removed_file_comes_back_from_another_cache(pinned: PinnedRepo, resolver: Resolver, tmp_path: Path) -> None:
+    assert moved(pinned, resolver, tmp_path / "elsewhere").deliver(list(FILES))
+    for path in ("snapshots", "blobs"):
+        os.system(f"rm -rf '{pinned.cache.folder / path}'")
+    assert pinned.deliver(list(FILES))
+    for path, content in FILES.items():
+        assert pinned.cache.file(pinned.commit, path).read_bytes() == content
+
+
+def test_when_nobody_delivers_the_caller_goes_on(
+    pinned: PinnedRepo, resolver: Resolver, caplog: pytest.LogCaptureFixture
+) -> None:
+    pinned.cache.file(pinned.commit, "config.json").resolve().unlink()
+    assert not pinned.deliver(["config.json"])
+    assert "no source delivered it" in caplog.text
+    assert not pinned.hub_allowed
+
+
+def test_a_lying_source_is_dropped_and_the_next_goes_on(pinned: PinnedRepo, resolver: Resolver, tmp_path: Path) -> None:
+    (store,) = resolver.sources
+    file = pinned.pin.files["model.safetensors"]
+    truth: dict[CID, bytes] = {}
+
+    def fetch(cid: CID) -> bytes:
+        truth[cid] = store.block(cid)
+        return truth[cid]
+
+    from pinformers.ipfs.dag import read_file
+
+    assert b"".join(read_file(CID.parse(file.cid), fetch)) == FILES["model.safetensors"]
+    second = list(truth)[2]
+    liar = MemorySource({**truth, second: b"\0" * len(truth[second])}, "liar")
+    honest = MemorySource(truth, "honest")
+    bound = resolver.bind(pinned.pin, "main", [liar, honest], cache_dir=str(tmp_path / "elsewhere"))
+    assert bound.deliver(["model.safetensors"])
+    assert bound.cache.file(bound.commit, "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    served = resolver.ledger.served(REPO, bound.commit, "model.safetensors")
+    assert served is not None
+    assert served.source == "liar + honest"
+    # What the liar delivered truly before is not fetched again.
+    assert honest.asked == len(truth) - 2
+
+
+def test_nothing_false_becomes_visible(pinned: PinnedRepo, resolver: Resolver, tmp_path: Path) -> None:
+    file = pinned.pin.files["config.json"]
+    liar = MemorySource({CID.parse(file.cid): b"lies"}, "liar")
+    bound = resolver.bind(pinned.pin, "main", [liar])
+    bound.cache = RepoCache(str(tmp_path / "elsewhere"), REPO)
+    assert not bound.deliver(["config.json"])
+    assert not [
+        name for name, (kind, _) in tree(tmp_path / "elsewhere" / "models--org--model").items() if kind != "folder"
+    ]
+
+
+def test_on_miss_error_refuses_in_one_sentence(tmp_path: Path) -> None:
+    strict = make_resolver(tmp_path, on_miss="error")
+    with pytest.raises(NotPinned, match="org/model@main is not pinned"):
+        strict.resolve(REPO, None)
+    pin_folder(strict, write_folder(tmp_path / "folder"), REPO)
+    assert strict.resolve(REPO, None) is not None
+
+
+def test_passthrough_records_nothing(hub: HubStub, tmp_path: Path) -> None:
+    lax = make_resolver(tmp_path, on_miss="passthrough")
+    commit = fill_cache(hub, tmp_path / "hub")
+    path = str(RepoCache(str(tmp_path / "hub"), REPO).file(commit, "config.json"))
+    lax.seen(REPO, None, [path], repo_type="model")
+    assert lax.recorder.flush(5)
+    assert lax.find(REPO, None) is None
+
+
+def test_an_unwritable_state_is_a_warning_not_an_error(
+    hub: HubStub, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "pinformers").write_text("a file where the folder should be")
+    resolver = make_resolver(tmp_path)
+    commit = fill_cache(hub, tmp_path / "hub")
+    path = str(RepoCache(str(tmp_path / "hub"), REPO).file(commit, "config.json"))
+    assert resolver.resolve(REPO, None) is None
+    resolver.seen(REPO, None, [path], repo_type="model")
+    resolver.seen(REPO, None, [path], repo_type="model")
+    assert caplog.text.count("Nothing is recorded") == 1

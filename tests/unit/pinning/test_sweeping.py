@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from pin_rooms import FILES, REPO, make_resolver, tree, write_folder
+from pinformers.pinning import sweeping
+from pinformers.pinning.adoption import keep_blocks
+from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.folder import pin_folder
+from pinformers.pinning.pin import Pin
+from pinformers.pinning.recorder import Job
+from pinformers.pinning.records import write_json
+from pinformers.pinning.resolver import Resolver
+from pinformers.pinning.sweeping import Garbage, find_garbage
+
+
+@pytest.fixture
+def resolver(tmp_path: Path) -> Resolver:
+    return make_resolver(tmp_path)
+
+
+@pytest.fixture
+def pin(resolver: Resolver, tmp_path: Path) -> Pin:
+    return pin_folder(resolver, write_folder(tmp_path / "folder"), REPO).pin
+
+
+def garbage(resolver: Resolver) -> list[Garbage]:
+    return list(find_garbage(resolver.catalog, resolver.default_cache))
+
+
+def age(*paths: Path) -> None:
+    """Make files two hours old."""
+    then = time.time() - 7200
+    for path in paths:
+        os.utime(path, (then, then))
+
+
+def test_a_sound_cache_holds_no_garbage(
+    resolver: Resolver, pin: Pin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "AGE", -1)
+    assert garbage(resolver) == []
+
+
+def test_our_staging_goes_when_it_is_old_and_the_hub_clients_never(
+    resolver: Resolver, pin: Pin, tmp_path: Path
+) -> None:
+    blobs = tmp_path / "hub" / "models--org--model" / "blobs"
+    ours = blobs / f"{'a' * 40}.01234567{sweeping.STAGING}"
+    young = blobs / f"{'b' * 40}.01234567{sweeping.STAGING}"
+    theirs = blobs / f"{'c' * 40}.01234567.incomplete"
+    record = tmp_path / "pinformers" / "pins" / "models--org--model" / ".x.json.abc.staging"
+    for path in (ours, young, theirs, record):
+        path.write_bytes(b"half")
+    age(ours, theirs, record)
+    found = garbage(resolver)
+    assert {item.path for item in found} == {ours, record}
+    assert {item.size for item in found} == {4}
+    for item in found:
+        item.sweep()
+    assert theirs.exists()
+    assert young.exists()
+    assert not ours.exists()
+    assert garbage(resolver) == []
+
+
+def test_a_pin_whose_files_vanished_goes_with_its_blocks(
+    resolver: Resolver, pin: Pin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(tmp_path / "hub" / "models--org--model")
+    assert garbage(resolver) == []
+    monkeypatch.setattr(sweeping, "AGE", -1)
+    found = garbage(resolver)
+    assert {item.kind for item in found} == {"pin", "blocks"}
+    for item in found:
+        item.sweep()
+    assert list(resolver.catalog.pins()) == []
+    assert garbage(resolver) == []
+
+
+def test_a_pin_on_a_disk_that_is_not_there_stays(
+    resolver: Resolver, pin: Pin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "AGE", -1)
+    shutil.rmtree(tmp_path / "hub")
+    assert garbage(resolver) == []
+
+
+def test_a_place_whose_files_vanished_goes_and_the_pin_stays(
+    resolver: Resolver, pin: Pin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bound = resolver.find(REPO, pin.commit, cache_dir=str(tmp_path / "other"))
+    assert bound is not None
+    assert bound.deliver(list(FILES))
+    shutil.rmtree(tmp_path / "other" / "models--org--model")
+    monkeypatch.setattr(sweeping, "AGE", -1)
+    (found,) = garbage(resolver)
+    assert found.kind == "place"
+    found.sweep()
+    assert [place.cache_dir for place in resolver.catalog.places(pin)] == [resolver.default_cache]
+
+
+def test_blocks_that_no_pin_needs_go(resolver: Resolver, pin: Pin) -> None:
+    directory = Pin("org/other", "d" * 40, {"a": pin.files["config.json"]}).directory()
+    keep_blocks(resolver.catalog, directory.cid, directory.nodes)
+    path = resolver.catalog.dag_path(str(directory.cid))
+    assert garbage(resolver) == []
+    age(path)
+    assert [item.path for item in garbage(resolver)] == [path]
+
+
+def test_a_journal_goes_when_its_snapshot_is_gone(resolver: Resolver, pin: Pin, tmp_path: Path) -> None:
+    pending = tmp_path / "pinformers" / "pending"
+    jobs = [Job(REPO, "model", commit, resolver.default_cache) for commit in (pin.commit, "d" * 40)]
+    for job in jobs:
+        write_json(pending / f"{job.name}.json", job.to_json())
+    (pending / "broken.json").write_text("{}")
+    age(*pending.iterdir())
+    assert {item.path.name for item in garbage(resolver)} == {f"{jobs[1].name}.json", "broken.json"}
+
+
+def test_looking_changes_nothing(resolver: Resolver, pin: Pin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "AGE", -1)
+    RepoCache(resolver.default_cache, REPO).file(pin.commit, "config.json").unlink()
+    before = tree(tmp_path)
+    garbage(resolver)
+    assert tree(tmp_path) == before
