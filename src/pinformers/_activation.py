@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pinformers import _gate, _logging
+from pinformers._errors import SettingsError
 from pinformers.importing.hook import ImportHook
 
 if TYPE_CHECKING:
@@ -87,6 +88,11 @@ class Handle:
         return _gate.judge(force=self._force)
 
     @property
+    def known(self) -> Loaded | None:
+        """The settings if they were read."""
+        return self._loaded
+
+    @property
     def built(self) -> Resolver | None:
         """The resolver if one was built."""
         return self._resolver
@@ -117,16 +123,26 @@ class _State:
             if not self._handles and self._hook is not None:
                 hook, self._hook = self._hook, None
                 hook.undo()
-                _logging.detach()
                 self.reason = reason
+            self.show()
 
     def leave_all(self, reason: str) -> None:
         for handle in reversed(list(self._handles)):
             self.leave(handle, reason)
 
+    def show(self) -> None:
+        """Let the innermost activation say what is shown, or nobody."""
+        top = self.top
+        if top is None:
+            _logging.detach()
+        elif top.known is not None:
+            _logging.attach(top.known.settings.log)
+
     @property
     def top(self) -> Handle | None:
-        return self._handles[-1] if self._handles else None
+        # A slice: another thread may end the last one between a look and a grasp.
+        top = self._handles[-1:]
+        return top[0] if top else None
 
     @property
     def hook(self) -> ImportHook | None:
@@ -143,15 +159,19 @@ class _State:
         return contextlib.nullcontext() if resolver is None else resolver.loading(name)
 
     def importing(self) -> bool:
-        for handle in list(self._handles):
-            verdict = handle.judge()
-            if verdict.open:
-                _logging.attach(handle.settings.settings.log)
-                _logging.say(_gate.PATCHING)
-                return True
-            _logging.say(verdict.line)
-            self.leave(handle, verdict.line)
-        return False
+        judged = [(handle, handle.judge()) for handle in reversed(self._handles)]
+        if not judged:
+            return False
+        # The innermost that may patch speaks, or the innermost: one line, however many the gate shuts out.
+        handle, verdict = next((pair for pair in judged if pair[1].open), judged[0])
+        with contextlib.nullcontext() if verdict.open else contextlib.suppress(SettingsError):
+            # The way out stays open where other settings of ours are wrong.
+            _logging.attach(handle.settings.settings.log)
+        _logging.say(verdict.line or _gate.PATCHING)
+        for shut, why in judged:
+            if not why.open:
+                self.leave(shut, why.line)
+        return verdict.open
 
     def patched(self, names: list[str]) -> None:
         _logging.say(_gate.PATCHED.format(count=len(names)))
@@ -184,8 +204,8 @@ def enable(*, force: bool = False, **settings: Any) -> Handle:
     _logging.attach(loaded.settings.log)
     if not verdict.open:
         _logging.say(verdict.line)
+        _STATE.show()
         if _STATE.top is None:
-            _logging.detach()
             _STATE.reason = verdict.line
         return Handle(loaded, active=False, reason=verdict.line, force=force)
     handle = Handle(loaded, active=True, reason="enabled by pinformers.enable()", force=force)
@@ -195,6 +215,9 @@ def enable(*, force: bool = False, **settings: Any) -> Handle:
 
 def start(how: str) -> None:
     """Arm the hook at interpreter start; gate and settings are looked at when transformers is imported."""
+    # In a virtual environment, site reads every .pth file twice.
+    if _STATE.top is not None:
+        return
     reasons = {"marker": "enabled by `pinformers activate`", "force": "enabled by PINFORMERS=force"}
     reason = reasons.get(how, "enabled by the environment variable PINFORMERS")
     _STATE.enter(Handle(None, active=True, reason=reason, force=how == "force"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 
@@ -14,7 +15,9 @@ class Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if not self._configured() and sys.stderr is not None:
-            print(f"[{record.levelname}] {record.getMessage()}", file=sys.stderr)
+            # A closed stderr, or a pipe whose reader ended, may not fail the import that we speak of.
+            with contextlib.suppress(OSError, ValueError):
+                print(f"[{record.levelname}] {record.getMessage()}", file=sys.stderr)
 
     def _configured(self) -> bool:
         others = [handler for handler in LOGGER.handlers if handler is not self]

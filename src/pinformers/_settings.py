@@ -62,7 +62,7 @@ def _text(value: object) -> str:
 def _seconds(value: object) -> float:
     try:
         seconds = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = -1.0
     if isinstance(value, bool) or not 0 <= seconds < float("inf"):
         raise ValueError("a number of seconds, 0 or more")
@@ -145,6 +145,9 @@ def _from_file(named: str | None) -> dict[str, tuple[object, str]]:
             raise SettingsError(CONFIG, named, "the environment", "a TOML file that exists") from exc
         return {}
     except (OSError, ValueError) as exc:
+        # HOME of another user, as under `sudo -u`: what may not even be looked for is not there.
+        if isinstance(exc, PermissionError) and not named and not os.path.exists(path):
+            return {}
         raise SettingsError(CONFIG, str(path), "the file itself", f"a readable TOML file ({exc})") from exc
     return {name: (value, str(path)) for name, value in found.items()}
 

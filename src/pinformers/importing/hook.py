@@ -9,7 +9,8 @@ from typing import Protocol
 
 from pinformers.importing import proxy
 from pinformers.importing.finder import Finder
-from pinformers.importing.routing import Resolver, Route
+from pinformers.importing.protocols import Resolver
+from pinformers.importing.routing import Route
 from pinformers.importing.wrapping import AutoWrappers, Loading, public_auto_classes
 
 PACKAGE = "transformers"

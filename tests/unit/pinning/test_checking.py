@@ -140,7 +140,11 @@ def test_a_repair_asks_the_hub_client_for_a_file_of_the_hub(resolver: Resolver, 
     assert resolver.catalog.place(theirs, resolver.default_cache).made == frozenset()
 
 
-def test_a_hub_that_does_not_answer_is_one_sentence(resolver: Resolver, theirs: Pin, hub: HubStub) -> None:
+def test_a_hub_that_does_not_answer_is_one_sentence(
+    resolver: Resolver, theirs: Pin, hub: HubStub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its client tries again for 23 seconds.
+    monkeypatch.setattr("time.sleep", lambda _: None)
     spoil(resolver, theirs, "config.json")
     hub.stop()
     with pytest.raises(PinError, match="the hub did not answer for it"):

@@ -1,0 +1,75 @@
+"""One call of a download-layer function, read without caring how its arguments came."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import re
+from typing import Any
+
+from pinformers.importing.protocols import Pinned, Resolver
+from pinformers.importing.swaps import Function
+
+_REPO = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def names_repo(value: object) -> bool:
+    """Whether ``value`` can name a repo: a string of the hub's form that is no folder here."""
+    return isinstance(value, str) and _REPO.fullmatch(value) is not None and not os.path.isdir(value)
+
+
+def commit_of(revision: object) -> str | None:
+    """The commit that a revision says by itself: a hash, or a ``ResolvedRevision``."""
+    resolved = getattr(revision, "resolved", revision)
+    return resolved if isinstance(resolved, str) and _COMMIT.fullmatch(resolved) else None
+
+
+class Call:
+    """One call of a download-layer function, its arguments by name however they came."""
+
+    def __init__(self, original: Function, args: tuple[Any, ...], kwargs: dict[str, Any], *, repo: str) -> None:
+        self._original, self._args, self._kwargs = original, args, kwargs
+        self._positional = dict(zip(_parameters(original), args, strict=False))
+        self.repo = self.get(repo)
+        self.revision: str | None = self.get("revision")
+        if self.revision is None:
+            # 4.57 says by this that an earlier file of the same load settled the commit.
+            self.revision = commit_of(self.get("_commit_hash"))
+        self.repo_type = str(self.get("repo_type") or "model")
+        cache_dir = self.get("cache_dir")
+        self.cache_dir: str | None = None if cache_dir is None else os.fspath(cache_dir)
+
+    def get(self, name: str) -> Any:
+        return self._kwargs.get(name, self._positional.get(name))
+
+    def put(self, name: str, value: object) -> None:
+        if name in self._positional:
+            place = _parameters(self._original).index(name)
+            self._args = (*self._args[:place], value, *self._args[place + 1 :])
+        else:
+            self._kwargs = {**self._kwargs, name: value}
+
+    @property
+    def paths(self) -> list[str]:
+        """The POSIX paths inside the repo that the call asks for."""
+        return [joined(self.get("subfolder"), name) for name in self.get("filenames")]
+
+    def run(self, **kwargs: object) -> Any:
+        for name, value in kwargs.items():
+            self.put(name, value)
+        return self._original(*self._args, **self._kwargs)
+
+    def run_beyond(self, answer: Pinned | Resolver) -> Any:
+        """Ask as the caller did, or local files only where the hub may not be asked."""
+        return self.run() if answer.hub_allowed else self.run(local_files_only=True)
+
+
+def joined(folder: str | None, name: str) -> str:
+    return os.path.normpath(os.path.join(folder or "", name)).replace(os.sep, "/")
+
+
+@functools.lru_cache(maxsize=64)
+def _parameters(function: Function) -> list[str]:
+    return list(inspect.signature(function).parameters)

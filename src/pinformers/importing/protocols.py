@@ -1,0 +1,57 @@
+"""What the import wing asks of whoever knows about models. It never learns who that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+Listing = Mapping[str, Mapping[str, Any]]
+
+
+class Pinned(Protocol):
+    """One repo at one commit, as far as pins know it."""
+
+    @property
+    def commit(self) -> str: ...
+    @property
+    def listing(self) -> Listing | None:
+        """Every path of the commit with what the hub's tree says of it, or None when only some are known."""
+
+    @property
+    def info(self) -> Mapping[str, Any] | None:
+        """What the hub said of the model beside its files (``pipeline_tag``, ``tags``), or None."""
+
+    @property
+    def hub_allowed(self) -> bool:
+        """Whether the hub may be asked for what the pin does not hold."""
+
+    def has(self, path: str) -> bool | None:
+        """Whether ``path`` exists at the commit; None when that is not known."""
+
+    def deliver(self, paths: Sequence[str], *, local: bool) -> bool:
+        """Put ``paths`` in place; True when each now lies in the hub cache or is known to be absent."""
+
+
+class Resolver(Protocol):
+    """What the route asks, and what it tells. ``None`` for a revision is the default branch."""
+
+    @property
+    def cache_dir(self) -> str | None:
+        """The cache that a call without ``cache_dir`` uses; None for the default of transformers."""
+
+    @property
+    def hub_allowed(self) -> bool:
+        """Whether the hub may be asked for a model that no pin names."""
+
+    def resolve(self, repo: str, revision: str | None, *, repo_type: str, cache_dir: str | None) -> Pinned | None: ...
+    def commit(self, repo: str, revision: str | None, *, repo_type: str, cache_dir: str | None) -> str | None:
+        """The commit at which this machine last saw a revision, or None."""
+
+    def seen(self, repo: str, revision: str | None, paths: Sequence[str], *, repo_type: str) -> None:
+        """Files of ``repo`` that plain transformers put at ``paths``."""
+
+    def listed(self, repo: str, commit: str, *, repo_type: str, entries: Sequence[object]) -> None:
+        """The complete tree of a commit, as the hub's client returned it."""
+
+    def informed(self, repo: str, commit: str, *, repo_type: str, info: object) -> None:
+        """The hub's account of a model at a commit."""

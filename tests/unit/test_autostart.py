@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import pinformers
+from pinformers import _activation, _autostart
+
+TRUTHY = ("1", "true", "yes", "on", "ON", "anything", " 1 ", "forced")
+FORCE = ("force", "FORCE", " Force ")
+FALSY = ("0", "false", "False", "no", "off", "OFF", " 0 ")
+UNSAID = (None, "", "  ")
+
+
+@pytest.fixture
+def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "_activated"
+    monkeypatch.setattr(_autostart, "marker", lambda: str(path))
+    monkeypatch.delenv(_autostart.SWITCH, raising=False)
+    return path
+
+
+def say(value: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if value is None:
+        monkeypatch.delenv("PINFORMERS", raising=False)
+    else:
+        monkeypatch.setenv("PINFORMERS", value)
+
+
+@pytest.mark.parametrize("marked", [False, True])
+@pytest.mark.parametrize(
+    ("value", "how"), [*((v, "env") for v in TRUTHY), *((v, "force") for v in FORCE), *((v, None) for v in FALSY)]
+)
+def test_the_variable_wins_over_the_marker(
+    value: str, how: str | None, marked: bool, marker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if marked:
+        marker.touch()
+    say(value, monkeypatch)
+    assert _autostart.wanted() == how
+
+
+@pytest.mark.parametrize("value", UNSAID)
+def test_without_the_variable_the_marker_decides(
+    value: str | None, marker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say(value, monkeypatch)
+    assert _autostart.wanted() is None
+    marker.touch()
+    assert _autostart.wanted() == "marker"
+
+
+def test_the_marker_lies_beside_our_own_files() -> None:
+    assert Path(_autostart.marker()).parent == Path(pinformers.__file__ or "").parent
+
+
+@pytest.mark.parametrize("value", [None, "0", "1", "force"])
+def test_main_starts_what_is_wanted_and_nothing_else(
+    value: str | None, marker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(_activation, "start", started.append)
+    say(value, monkeypatch)
+    _autostart.main()
+    assert started == {None: [], "0": [], "1": ["env"], "force": ["force"]}[value]
+
+
+def test_the_start_lines_name_this_target() -> None:
+    source = Path(pinformers.__file__ or "").parent.parent
+    lines = [source / "pinformers.start", source / "pinformers.pth"]
+    if not all(line.exists() for line in lines):
+        pytest.skip("installed from a wheel: tests/integration/test_wheel.py looks there")
+    start, pth = (line.read_text().strip() for line in lines)
+    assert pkgutil.resolve_name(start) is _autostart.main
+    # Python executes a line of a .pth file only where it begins like this, and prints a traceback where it fails.
+    assert pth.startswith("import ")
+    assert "\n" not in pth
+    assert "ModuleNotFoundError" in pth

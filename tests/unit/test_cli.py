@@ -1,0 +1,333 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from environment import clean_env
+from pin_rooms import FILES, REPO, write_folder
+from pinformers import __version__, _autostart
+from pinformers.cli import root
+
+Run = Callable[..., Result]
+POSIX = pytest.mark.skipif(os.name == "nt", reason="needs exec and signals")
+CLI = [sys.executable, "-m", "pinformers"]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    for name in [*os.environ]:
+        if name == "CI" or name.startswith("PINFORMERS"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PINFORMERS_CACHE_DIR", str(tmp_path / "hub"))
+    monkeypatch.setenv("PINFORMERS_STATE_DIR", str(tmp_path / "pinformers"))
+    monkeypatch.setenv("PINFORMERS_SOURCES", "embedded")
+    monkeypatch.setenv("PINFORMERS_CONFIG", "")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+    def run(*arguments: str, code: int = 0) -> Result:
+        result = CliRunner().invoke(root, arguments, prog_name="pinformers")
+        assert result.exit_code == code, result.output
+        assert "Traceback" not in result.output
+        return result
+
+    return run
+
+
+@pytest.fixture
+def model(cli: Run, tmp_path: Path) -> str:
+    """A pinned model."""
+    cli("pin", str(write_folder(tmp_path / "folder")), "--as", REPO)
+    return REPO
+
+
+def printed(result: Result) -> object:
+    """What a command printed, which must be one JSON document and nothing else."""
+    return json.loads(result.stdout)
+
+
+# -- the grammar ----------------------------------------------------------------------------------------------
+
+
+def test_help_names_the_commands_and_the_exit_codes(cli: Run) -> None:
+    text = cli("--help").stdout
+    commands = "run status config pin ls explain verify rm gc flush activate deactivate selftest"
+    assert all(f"\n  {command} " in text for command in commands.split())
+    assert "Exit codes:" in text
+    assert "..." not in text.replace("[ARGS]...", "")
+    for command in commands.split():
+        assert cli(command, "--help").stdout.startswith(f"Usage: pinformers {command} ")
+
+
+def test_version(cli: Run) -> None:
+    assert cli("--version").stdout == f"pinformers {__version__}\n"
+
+
+def test_help_imports_neither_tables_nor_the_pin_wing(tmp_path: Path) -> None:
+    heavy = "('rich', 'huggingface_hub', 'filelock', 'platformdirs', 'pinformers.pinning', 'pinformers._composition')"
+    code = f"import sys, pinformers.cli; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], env=clean_env(tmp_path), text=True) == "[]\n"
+
+
+@pytest.mark.parametrize("arguments", [["nosuch"], ["pin"], ["ls", "--nosuch"], ["explain"], ["run"]])
+def test_a_usage_error_exits_with_2(cli: Run, arguments: list[str]) -> None:
+    assert "Usage: pinformers" in cli(*arguments, code=2).stderr
+
+
+@pytest.mark.parametrize("command", ["ls", "config", "verify", "gc", "flush"])
+def test_a_wrong_setting_is_one_sentence_and_exits_with_2(
+    cli: Run, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PINFORMERS_ON_MISS", "perhaps")
+    result = cli(command, code=2)
+    assert result.stdout == ""
+    assert result.stderr.startswith("pinformers: The setting on_miss is 'perhaps' (from PINFORMERS_ON_MISS)")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [["verify", "a/b"], ["rm", "a/b"], ["pin", "a/b"], ["pin", "nofolder", "--as", "a/b"]]
+)
+def test_what_is_not_there_is_one_sentence_and_exits_with_1(cli: Run, arguments: list[str]) -> None:
+    result = cli(*arguments, code=1)
+    assert result.stdout == ""
+    assert result.stderr.startswith("pinformers: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_os_error_is_one_sentence(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PINFORMERS_STATE_DIR", str(tmp_path / "file" / "below"))
+    result = cli("pin", str(write_folder(tmp_path / "folder")), "--as", REPO, code=1)
+    assert result.stderr.count("\n") == 1
+    assert str(tmp_path / "file") in result.stderr
+
+
+# -- pins -----------------------------------------------------------------------------------------------------
+
+
+def test_pin_a_folder_and_list_it(cli: Run, model: str) -> None:
+    text = cli("ls").stdout
+    (line,) = printed(cli("ls", "--json"))  # type: ignore[misc]
+    assert line["model"] == REPO
+    assert line["files"] == len(FILES)
+    assert line["bytes"] == sum(map(len, FILES.values()))
+    assert line["root"] in text
+    assert "2.3 MB" in text
+
+
+def test_pin_prints_json(cli: Run, tmp_path: Path) -> None:
+    said = printed(cli("pin", str(write_folder(tmp_path / "folder")), "--as", REPO, "--revision", "v1", "--json"))
+    assert isinstance(said, dict)
+    assert said["how"] == "copied"
+    assert said["revisions"] == ["v1"]
+
+
+def test_pin_tells_a_folder_from_a_name(cli: Run, tmp_path: Path) -> None:
+    assert "--as org/model" in cli("pin", str(write_folder(tmp_path / "folder")), code=2).stderr
+    assert "hub names" in cli("pin", str(tmp_path), "--as", REPO, "--include", "x", code=2).stderr
+
+
+def test_an_empty_catalog_says_what_to_do(cli: Run) -> None:
+    assert "pinformers pin MODEL" in cli("ls").stdout
+    assert printed(cli("ls", "--json")) == []
+
+
+def test_explain_names_every_file_with_its_cid(cli: Run, model: str) -> None:
+    said = printed(cli("explain", model, "--json"))
+    assert isinstance(said, dict)
+    assert said["pinned"] is True
+    text = cli("explain", model).stdout
+    lines = text.splitlines()
+    for file in said["files"]:
+        (line,) = [line for line in lines if line.startswith(file["path"] + " ")]
+        assert file["cid"] in line
+        assert "hub cache" in line
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_explain_answers_for_a_model_that_is_not_pinned(cli: Run) -> None:
+    said = printed(cli("explain", "a/b", "--json"))
+    assert isinstance(said, dict)
+    assert said["pinned"] is False
+    assert said["why"] in cli("explain", "a/b").stdout
+
+
+def test_verify_names_the_bad_file_and_repairs_on_request(cli: Run, model: str, tmp_path: Path) -> None:
+    assert "all as pinned" in cli("verify").stdout
+    (config,) = (tmp_path / "hub").glob("models--org--model/snapshots/*/config.json")
+    config.resolve().write_bytes(b"{}")
+    result = cli("verify", model, code=1)
+    assert f"bad: {model}/config.json" in result.stdout
+    assert str(config) in result.stdout
+    assert "--repair" in result.stderr
+    states = {file["path"]: file["state"] for file in printed(cli("verify", "--json", code=1))}  # type: ignore[attr-defined]
+    assert states.pop("config.json") == "bad"
+    assert set(states.values()) == {"good"}
+    assert "not repaired" in cli("verify", "--repair", code=1).stdout
+    cli("pin", str(tmp_path / "folder"), "--as", REPO)
+    assert "all as pinned" in cli("verify").stdout
+
+
+def test_verify_repairs_from_a_source(cli: Run, model: str, tmp_path: Path) -> None:
+    (config,) = (tmp_path / "hub").glob("models--org--model/snapshots/*/config.json")
+    # The blob stays, so the store of this machine still has it.
+    config.unlink()
+    assert "missing: " in cli("verify", code=1).stdout
+    repaired = [file for file in printed(cli("verify", "--repair", "--json")) if file["repaired_from"]]  # type: ignore[attr-defined]
+    assert [file["path"] for file in repaired] == ["config.json"]
+    assert config.read_bytes() == FILES["config.json"]
+
+
+def test_rm_forgets_and_says_what_stays(cli: Run, model: str, tmp_path: Path) -> None:
+    (config,) = (tmp_path / "hub").glob("models--org--model/snapshots/*/config.json")
+    config.resolve().write_bytes(b"somebody's")
+    text = cli("rm", model).stdout
+    assert "is not pinned any more: 2.3 MB freed." in text
+    assert "stays: " in text
+    assert config.read_bytes() == b"somebody's"
+    assert printed(cli("ls", "--json")) == []
+
+
+def test_rm_of_one_revision_leaves_the_others(cli: Run, model: str, tmp_path: Path) -> None:
+    write_folder(tmp_path / "other", {"config.json": b"{}"})
+    cli("pin", str(tmp_path / "other"), "--as", REPO, "--revision", "v2")
+    (gone,) = printed(cli("rm", model, "--revision", "v2", "--json"))  # type: ignore[misc]
+    assert gone["kept"] == []
+    (left,) = printed(cli("ls", "--json"))  # type: ignore[misc]
+    assert left["revisions"] == ["main"]
+    cli("rm", model, "--revision", "v2", code=1)
+
+
+def test_gc_says_what_it_would_do_and_does_it(cli: Run, model: str, tmp_path: Path) -> None:
+    left = tmp_path / "hub" / "models--org--model" / "blobs" / "x.01234567.pinformers.incomplete"
+    left.write_bytes(b"half")
+    os.utime(left, (1, 1))
+    assert "Would remove 1 thing, 4 B." in cli("gc", "--dry-run").stdout
+    assert left.exists()
+    (found,) = printed(cli("gc", "--json"))  # type: ignore[misc]
+    assert found["path"] == str(left)
+    assert found["removed"] is True
+    assert not left.exists()
+    assert cli("gc").stdout == "Nothing to collect.\n"
+
+
+def test_flush_with_nothing_to_do(cli: Run) -> None:
+    assert printed(cli("flush", "--json")) == {"done": True, "left": []}
+
+
+# -- status, config, the switch -------------------------------------------------------------------------------
+
+
+def test_config_says_where_each_value_came_from(cli: Run, tmp_path: Path) -> None:
+    said = printed(cli("config", "--json"))
+    assert isinstance(said, dict)
+    assert said["cache_dir"] == {"value": str(tmp_path / "hub"), "from": "PINFORMERS_CACHE_DIR"}
+    assert said["on_miss"] == {"value": "import", "from": "default"}
+    assert "PINFORMERS_CACHE_DIR" in cli("config").stdout
+
+
+def test_status_says_what_is_on_and_what_is_pinned(
+    cli: Run, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", "true")
+    said = printed(cli("status", "--json"))
+    assert isinstance(said, dict)
+    assert said["pins"] == 1
+    assert said["should_patch"] is False
+    assert "closed: CI environment detected" in cli("status").stdout
+
+
+def test_activate_and_deactivate(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    marker = tmp_path / "marker"
+    monkeypatch.setattr(_autostart, "marker", lambda: str(marker))
+    assert str(marker) in cli("activate").stdout
+    assert _autostart.wanted() == "marker"
+    cli("deactivate")
+    cli("deactivate")
+    assert not marker.exists()
+
+
+def test_an_environment_that_cannot_be_written_is_one_sentence(
+    cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_autostart, "marker", lambda: str(tmp_path / "none" / "marker"))
+    result = cli("activate", code=1)
+    assert "it cannot be written" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+# -- run: real processes --------------------------------------------------------------------------------------
+
+SHOW = "import json, os, sys; print(json.dumps([sys.argv[1:], {k: v for k, v in os.environ.items() if 'PINF' in k}]))"
+
+
+def launch(home: Path, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*CLI, "run", *arguments], env=clean_env(home, **extra), capture_output=True, text=True)
+
+
+def test_run_passes_options_and_arguments_on(tmp_path: Path) -> None:
+    done = launch(
+        tmp_path, "--cache-dir", str(tmp_path / "c"), "--on-miss", "error", sys.executable, "-c", SHOW, "--force"
+    )
+    arguments, environ = json.loads(done.stdout)
+    assert arguments == ["--force"]
+    assert environ == {
+        "PINFORMERS": "1",
+        "PINFORMERS_CACHE_DIR": str(tmp_path / "c"),
+        "PINFORMERS_ON_MISS": "error",
+    }
+    assert done.stderr == ""
+
+
+def test_run_force(tmp_path: Path) -> None:
+    assert json.loads(launch(tmp_path, "--force", sys.executable, "-c", SHOW).stdout)[1] == {"PINFORMERS": "force"}
+
+
+def test_run_keeps_python_m_and_the_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text("import sys; print(__spec__.name, sys.argv[1:]); sys.exit(7)")
+    done = launch(tmp_path, sys.executable, "-m", "job", "--flag", PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stdout) == (7, "job ['--flag']\n")
+
+
+@POSIX
+def test_run_becomes_the_command_so_that_signals_reach_it(tmp_path: Path) -> None:
+    code = "import os, signal, sys, time; print(os.getpid(), flush=True); time.sleep(60)"
+    command = [*CLI, "run", sys.executable, "-c", code]
+    with subprocess.Popen(command, env=clean_env(tmp_path), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert int(process.stdout.readline()) == process.pid
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == -signal.SIGTERM
+
+
+@POSIX
+def test_run_gives_the_command_the_signals_of_a_shell(tmp_path: Path) -> None:
+    done = launch(tmp_path, "sh", "-c", "grep SigIgn /proc/self/status || echo SigIgn: 0")
+    ignored = int(done.stdout.split()[-1], 16)
+    assert not ignored & (1 << (signal.SIGPIPE - 1))
+
+
+@POSIX
+@pytest.mark.parametrize(("name", "code"), [("no-such-command", 127), ("./not-executable", 126), ("./folder", 126)])
+def test_run_of_what_cannot_be_run_is_one_sentence(tmp_path: Path, name: str, code: int) -> None:
+    (tmp_path / "not-executable").write_text("x")
+    (tmp_path / "folder").mkdir()
+    env = clean_env(tmp_path, PYTHONPATH=os.pathsep.join(sys.path))
+    done = subprocess.run([*CLI, "run", name], env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(f"pinformers run: {name}: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_run_with_a_wrong_setting_runs_nothing(tmp_path: Path) -> None:
+    done = launch(tmp_path, "--on-miss", "perhaps", sys.executable, "-c", "print('ran')")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "The setting on_miss is 'perhaps'" in done.stderr

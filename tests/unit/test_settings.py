@@ -1,0 +1,279 @@
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pinformers._activation import Handle
+from pinformers._errors import SettingsError
+from pinformers._settings import CONFIG, NAMES, PREFIX, Loaded, Settings, config_path, load
+
+# One value for each setting, as a person writes it in TOML, in the environment and as a keyword; and what it means.
+VALUES: Mapping[str, tuple[object, str, object]] = {
+    "cache_dir": ("/some/hub", "/some/hub", Path("/some/hub")),
+    "state_dir": ("/some/state", "/some/state", Path("/some/state")),
+    "on_miss": ("error", "error", "error"),
+    "sources": (["embedded"], "embedded", ("embedded",)),
+    "lockfile": ("/some/pinformers.lock", "/some/pinformers.lock", Path("/some/pinformers.lock")),
+    "kubo_api": ("/ip4/127.0.0.1/tcp/5001", "/ip4/127.0.0.1/tcp/5001", "/ip4/127.0.0.1/tcp/5001"),
+    "gateways": (["http://a", "http://b"], "http://a, http://b", ("http://a", "http://b")),
+    "publish": ("auto", "auto", "auto"),
+    "scope": ("transformers", "transformers", "transformers"),
+    "log": ("debug", "debug", "debug"),
+    "lock_timeout": (2.5, "2.5", 2.5),
+}
+WRONG: Mapping[str, tuple[object, ...]] = {
+    "cache_dir": (7, True, ["/a"], b"/a"),
+    "state_dir": (7, {}),
+    "on_miss": ("Import", "ignore", 1, True, ["import"]),
+    "sources": ([], (), ["hub", "hub"], "hub,embedded,hub", ",", [1], 5, {"hub": 1}),
+    "lockfile": (1.5,),
+    "kubo_api": (5001, ["x"]),
+    "gateways": (5, [1], {"http://a": 1}),
+    "publish": ("yes", True),
+    "scope": ("diffusers", "transformers,diffusers"),
+    "log": ("verbose", "INFO", 20),
+    "lock_timeout": ("soon", -1, "-0.5", "nan", "inf", float("nan"), True, [1], "1e999"),
+}
+WRONG_CASES = [(name, value) for name, values in WRONG.items() for value in values]
+
+
+def toml(**values: object) -> str:
+    return "".join(f"{name} = {value!r}\n" for name, value in values.items())
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "pinformers.toml"
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A config folder that holds nothing, whoever runs the tests."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path / "config" / "pinformers" / "config.toml"
+
+
+def refused(*args: Any) -> SettingsError:
+    with pytest.raises(SettingsError) as caught:
+        load(*args)
+    assert "\n" not in str(caught.value)
+    assert len(re.findall(r"\.(\s|$)", str(caught.value))) == 1, "one sentence"
+    assert str(caught.value).endswith(".")
+    return caught.value
+
+
+# -- the order ------------------------------------------------------------------------------------------------
+
+
+def test_the_defaults() -> None:
+    loaded = load({}, {})
+    assert loaded.settings == Settings()
+    assert set(loaded.origins) == set(NAMES) == set(VALUES)
+    assert set(loaded.origins.values()) == {"default"}
+    assert (loaded.settings.on_miss, loaded.settings.sources, loaded.settings.log) == (
+        "import",
+        ("embedded", "hub"),
+        "info",
+    )
+
+
+def test_the_names_that_stay() -> None:
+    stay = "cache_dir state_dir on_miss sources lockfile kubo_api gateways publish scope log"
+    assert set(stay.split()) <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_setting_comes_from_file_environment_or_keyword(name: str, file: Path) -> None:
+    in_file, in_environment, meant = VALUES[name]
+    file.write_text(toml(**{name: in_file}))
+    variable = f"{PREFIX}{name.upper()}"
+    found = {
+        str(file): load({}, {CONFIG: str(file)}),
+        variable: load({}, {variable: in_environment}),
+        "keyword": load({name: meant}, {}),
+    }
+    for origin, loaded in found.items():
+        assert (getattr(loaded.settings, name), loaded.origins[name]) == (meant, origin)
+        assert {loaded.origins[other] for other in NAMES if other != name} == {"default"}
+
+
+def test_keywords_over_environment_over_file_over_defaults(file: Path) -> None:
+    file.write_text(toml(log="debug", on_miss="error", lock_timeout=1))
+    environ = {CONFIG: str(file), "PINFORMERS_ON_MISS": "passthrough", "PINFORMERS_LOCK_TIMEOUT": "2"}
+    loaded = load({"lock_timeout": 3}, environ)
+    settings = loaded.settings
+    assert (settings.scope, settings.log, settings.on_miss, settings.lock_timeout) == (
+        "transformers",
+        "debug",
+        "passthrough",
+        3.0,
+    )
+    assert [loaded.origins[name] for name in ("scope", "log", "on_miss", "lock_timeout")] == [
+        "default",
+        str(file),
+        "PINFORMERS_ON_MISS",
+        "keyword",
+    ]
+
+
+def test_a_value_that_loses_is_not_looked_at(file: Path) -> None:
+    file.write_text(toml(log="nonsense"))
+    assert load({}, {CONFIG: str(file), "PINFORMERS_LOG": "off"}).settings.log == "off"
+
+
+def test_empty_variables_and_none_are_not_given() -> None:
+    loaded = load({"cache_dir": None, "log": None}, {"PINFORMERS_ON_MISS": "", "PINFORMERS_CONFIG": ""})
+    assert loaded == Loaded(Settings(), dict.fromkeys(NAMES, "default"))
+
+
+def test_other_variables_of_the_prefix_are_no_settings() -> None:
+    assert load({}, {"PINFORMERS": "1", "PINFORMERS_FUTURE": "x", "CACHE_DIR": "/x"}).settings == Settings()
+
+
+def test_the_user_s_file_is_read_and_a_named_one_replaces_it(nowhere: Path, file: Path) -> None:
+    nowhere.parent.mkdir(parents=True)
+    nowhere.write_text(toml(log="error", on_miss="error"))
+    file.write_text(toml(log="warning"))
+    assert config_path(None) == nowhere
+    assert load({}, {}).origins["log"] == str(nowhere)
+    named = load({}, {CONFIG: str(file)})
+    assert (named.settings.log, named.settings.on_miss) == ("warning", "import")
+
+
+def test_a_path_is_absolute_and_knows_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", "/homes/me")
+    monkeypatch.chdir(tmp_path)
+    loaded = load({"cache_dir": "~/hub", "state_dir": Path("here/../there")}, {})
+    assert (loaded.settings.cache_dir, loaded.settings.state_dir) == (Path("/homes/me/hub"), tmp_path / "there")
+
+
+@pytest.mark.parametrize("written", [0, 1, "0", "7.25", " 3 "])
+def test_seconds_may_be_written_in_many_ways(written: object) -> None:
+    assert load({"lock_timeout": written}, {}).settings.lock_timeout == float(str(written))
+
+
+# -- what is refused ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG_CASES)
+def test_a_wrong_keyword_is_named_with_its_value_and_origin(name: str, value: object) -> None:
+    error = refused({name: value}, {})
+    assert (error.name, error.value, error.origin) == (name, value, "keyword") or value != value
+    assert f"The setting {name} is {value!r} (from keyword); it should be " in str(error)
+
+
+def test_a_number_of_seconds_beyond_all_floats_is_refused() -> None:
+    assert refused({"lock_timeout": 10**400}, {}).name == "lock_timeout"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, value in WRONG_CASES if isinstance(value, str) and value]
+)
+def test_a_wrong_variable_is_named_with_its_value_and_origin(name: str, value: str) -> None:
+    variable = f"{PREFIX}{name.upper()}"
+    error = refused({}, {variable: value})
+    assert f"The setting {name} is {value!r} (from {variable}); it should be " in str(error)
+
+
+@pytest.mark.parametrize(("name", "written"), [("on_miss", "true"), ("log", "20"), ("sources", "[]"), ("cache_dir", "1")])
+def test_a_wrong_line_of_the_file_is_named_with_its_value_and_origin(name: str, written: str, file: Path) -> None:
+    file.write_text(f"{name} = {written}\n")
+    error = refused({}, {CONFIG: str(file)})
+    assert error.name == name
+    assert f"The setting {name} is " in str(error)
+    assert f"(from {file}); it should be " in str(error)
+
+
+@pytest.mark.parametrize("content", ["on_mis = 'import'", "[log]\nlevel = 'info'", "Log = 'info'", "'' = 1"])
+def test_an_unknown_or_misplaced_key_of_the_file_is_refused(content: str, file: Path) -> None:
+    file.write_text(content)
+    error = refused({}, {CONFIG: str(file)})
+    assert error.name in content
+    assert error.origin == str(file)
+
+
+def test_an_unknown_keyword_is_refused_and_the_known_ones_are_listed() -> None:
+    error = refused({"onmiss": "import"}, {})
+    assert (error.name, error.origin) == ("onmiss", "keyword")
+    assert all(name in str(error) for name in NAMES)
+
+
+@pytest.mark.parametrize("name", ["", "__class__", "settings", "cache-dir"])
+def test_odd_names_are_unknown_too(name: str) -> None:
+    assert refused({name: 1}, {}).name == name
+
+
+@pytest.mark.parametrize("missing", ["gone.toml", "file/inside.toml"])
+def test_a_named_file_that_is_not_there_is_refused(missing: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = str(tmp_path / missing)
+    error = refused({}, {CONFIG: path})
+    assert (error.name, error.value) == (CONFIG, path)
+    assert "a TOML file that exists" in str(error)
+
+
+@pytest.mark.parametrize("content", [b"log =", b"log = 'info'\nlog = 'off'", b"\xff\xfe", b"[[]]", b"= 1\n\n"])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_broken_file_is_refused_by_its_name(content: bytes, named: bool, nowhere: Path, file: Path) -> None:
+    path = file if named else nowhere
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    error = refused({}, {CONFIG: str(file)} if named else {})
+    assert (error.name, error.value) == (CONFIG, str(path))
+    assert "a readable TOML file" in str(error)
+
+
+def test_a_folder_in_the_file_s_place_is_refused(file: Path) -> None:
+    file.mkdir()
+    assert refused({}, {CONFIG: str(file)}).name == CONFIG
+
+
+def test_a_home_that_may_not_be_searched_holds_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sudo -u` and services keep a HOME that is somebody else's: opening a file below it is a PermissionError."""
+
+    def denied(self: Path, **_: object) -> str:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_text", denied)
+    assert load({}, {}).settings == Settings()
+    assert refused({}, {CONFIG: "/root/of/another.toml"}).name == CONFIG
+
+
+def test_a_file_that_may_not_be_read_is_refused(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(self: Path, **_: object) -> str:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    nowhere.parent.mkdir(parents=True)
+    nowhere.touch()
+    monkeypatch.setattr(Path, "read_text", denied)
+    assert refused({}, {}).value == str(nowhere)
+
+
+# -- once -----------------------------------------------------------------------------------------------------
+
+
+def test_settings_are_frozen() -> None:
+    settings = Settings()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.log = "off"  # type: ignore[misc]
+    with pytest.raises((AttributeError, TypeError)):
+        settings.other = 1  # type: ignore[attr-defined]
+    assert pickle.loads(pickle.dumps(settings)) == settings
+    assert hash(settings) == hash(Settings())
+
+
+def test_an_activation_reads_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(CONFIG, raising=False)
+    monkeypatch.setenv("PINFORMERS_LOG", "error")
+    handle = Handle(None, active=False, reason="", force=False)
+    monkeypatch.setenv("PINFORMERS_LOG", "warning")
+    first = handle.settings
+    monkeypatch.setenv("PINFORMERS_LOG", "nonsense")
+    assert handle.settings is first
+    assert first.settings.log == "warning"

@@ -1,0 +1,290 @@
+"""What the start-up line costs and says, in processes of their own, with the package as it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pinformers
+from environment import clean_env
+
+SOURCE = Path(pinformers.__file__ or "").parent.parent
+ON = [
+    "[INFO] Auto-patching transformers for distributed storage...",
+    "[INFO] Successfully patched {} transformers classes",
+]
+CI = "[INFO] CI environment detected, disabling transformers patching"
+DISABLED = "[INFO] Transformers patching disabled via environment variable"
+LOCAL = "[INFO] Using local filesystem (distributed storage disabled)"
+# Nothing of these may come in by our doing before transformers itself is imported.
+HEAVY = {
+    *("transformers", "torch", "numpy", "huggingface_hub", "tokenizers", "safetensors"),
+    *("urllib3", "requests", "httpx", "http", "urllib.request", "socket", "ssl", "asyncio", "concurrent"),
+    *("filelock", "click", "rich", "platformdirs", "importlib_metadata", "importlib.metadata", "mmh3", "tqdm"),
+    *("tomllib", "tomli", "json", "tempfile", "subprocess", "sqlite3", "multiprocessing", "pathlib"),
+}
+STANDING = """
+import json, sys
+print("before", file=sys.stderr, flush=True)
+import transformers
+print("after", file=sys.stderr, flush=True)
+hooks = [type(finder).__module__ for finder in sys.meta_path if type(finder).__module__.startswith("pinformers")]
+wrapper = vars(transformers.AutoConfig)["from_pretrained"].__func__
+import pinformers
+status = pinformers.get_status()
+print(json.dumps({
+    "hooks": hooks,
+    "wrapped": wrapper.__code__.co_filename.endswith("wrapping.py"),
+    "module": type(transformers).__dict__.get("__reduce__").__module__,
+    "status": {name: status[name] for name in ("enabled", "applied", "should_patch", "reason", "patched_classes")},
+}))
+"""
+real = pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="needs transformers")
+
+
+def python(code: str, env: Mapping[str, str], *flags: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *flags, "-c", code]
+    done = subprocess.run(command, env=dict(env), cwd="/", capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def answers(code: str, env: Mapping[str, str], *flags: str) -> Any:
+    return json.loads(python(code, env, *flags).stdout)
+
+
+def modules(code: str, env: Mapping[str, str], *flags: str) -> set[str]:
+    return set(answers(f"import sys\n{code}\nimport json; print(json.dumps(sorted(seen)))", env, *flags))
+
+
+# -- off ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("switch", [None, "0", "off"])
+def test_off_loads_one_small_module_of_ours(switch: str | None, tmp_path: Path) -> None:
+    env = clean_env(tmp_path, **({} if switch is None else {"PINFORMERS": switch}))
+    seen = modules("seen = {name for name in sys.modules if name.startswith('pinformers')}", env)
+    assert seen == {"pinformers", "pinformers._autostart"}
+    finders = answers("import json, sys; print(json.dumps([str(f) for f in sys.meta_path]))", env)
+    assert "pinformers" not in str(finders)
+
+
+def test_importing_the_package_brings_in_nothing_but_itself(tmp_path: Path) -> None:
+    # -S: without site, nothing is there that the start-up line could have brought in already.
+    prepare = f"sys.path.insert(0, {str(SOURCE)!r}); "
+    count = "before = set(sys.modules); import {}; seen = set(sys.modules) - before"
+    env = clean_env(tmp_path)
+    assert modules(prepare + count.format("pinformers"), env, "-S") <= {"__future__", "pinformers"}
+    target = modules(prepare + "import os, __future__; " + count.format("pinformers._autostart"), env, "-S")
+    assert target == {"pinformers", "pinformers._autostart"}
+
+
+@pytest.mark.parametrize("switch", ["0", "1", "force"])
+def test_start_up_brings_in_nothing_heavy(switch: str, tmp_path: Path) -> None:
+    watch = "seen = {name for name in sys.modules}"
+    heavy = HEAVY - modules(watch, clean_env(tmp_path), "-S")
+    off = modules(watch, clean_env(tmp_path, PINFORMERS="0"))
+    # What other packages' .pth files import is there without us too.
+    seen = modules(watch, clean_env(tmp_path, PINFORMERS=switch)) - off
+    assert not {name for name in seen if name in heavy or name.split(".")[0] in heavy}
+    assert switch == "0" or "pinformers.importing.hook" in seen
+
+
+# -- silence --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("switch", [None, "0", "1", "force"])
+@pytest.mark.parametrize("home", ["writable", "/proc/nonexistent"])
+def test_start_up_prints_and_writes_nothing(switch: str | None, home: str, tmp_path: Path) -> None:
+    env = clean_env(tmp_path if home == "writable" else Path(home))
+    if switch is not None:
+        env["PINFORMERS"] = switch
+    done = python("import pinformers", env, "-X", "dev", "-W", "error")
+    assert (done.stdout, done.stderr) == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_setting_waits_for_transformers(tmp_path: Path) -> None:
+    """A process that never imports transformers does not even read our settings."""
+    done = python("import json", clean_env(tmp_path, PINFORMERS="1", PINFORMERS_LOG="loud"))
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+# -- with a transformers that costs nothing -------------------------------------------------------------------
+
+FAKE = """
+import sys
+from types import ModuleType
+
+class _LazyModule(ModuleType):
+    _class_to_module = {"AutoModel": "models.auto.modeling_auto", "AutoConfig": "models.auto.configuration_auto"}
+    def __getattr__(self, name):
+        raise AttributeError(name)
+
+sys.modules[__name__] = _LazyModule(__name__)
+sys.modules[__name__].__spec__ = __spec__
+sys.modules[__name__].__path__ = __path__
+"""
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> dict[str, str]:
+    """An environment with a `transformers` that is a lazy module and nothing else."""
+    (tmp_path / "path" / "transformers").mkdir(parents=True)
+    (tmp_path / "path" / "transformers" / "__init__.py").write_text(FAKE)
+    return clean_env(tmp_path / "home", PYTHONPATH=str(tmp_path / "path"))
+
+
+def lines(env: Mapping[str, str], code: str = "import transformers", **more: str) -> list[str]:
+    done = python(code, {**env, **more})
+    assert done.stdout == ""
+    return done.stderr.splitlines()
+
+
+def test_the_two_lines_and_no_others(fake: dict[str, str]) -> None:
+    two = [ON[0], ON[1].format(2)]
+    assert lines(fake) == []
+    assert lines(fake, PINFORMERS="1") == two
+    assert lines(fake, "import transformers, importlib; importlib.reload(transformers)", PINFORMERS="1") == two
+    assert lines(fake, "import pinformers.auto, transformers") == two
+    assert lines(fake, "import transformers, pinformers.auto") == two
+    assert lines(fake, "import pinformers.auto, pinformers; pinformers.enable(); import transformers") == two
+
+
+@pytest.mark.parametrize(
+    ("variable", "line"), [("CI", CI), ("TRANSFORMERS_PATCH_DISABLE", DISABLED), ("STORAGE_FORCE_LOCAL", LOCAL)]
+)
+def test_a_closed_gate_says_its_one_line(variable: str, line: str, fake: dict[str, str]) -> None:
+    fake[variable] = "true"
+    assert lines(fake, "", PINFORMERS="1") == []
+    assert lines(fake, PINFORMERS="1") == [line]
+    assert lines(fake, "import transformers, importlib; importlib.reload(transformers)", PINFORMERS="1") == [line]
+    assert lines(fake, "import pinformers.auto, transformers") == [line]
+    forced = [ON[0], ON[1].format(2)] if variable == "CI" else [line]
+    assert lines(fake, PINFORMERS="force") == forced
+    assert lines(fake, "import pinformers; pinformers.enable(force=True); import transformers") == forced
+
+
+def test_a_forced_activation_passes_ci_whatever_start_up_said(fake: dict[str, str]) -> None:
+    code = '''
+import pinformers
+handle = pinformers.enable(force=True)
+import transformers
+print(pinformers.get_status()["applied"])
+handle.disable()
+print(pinformers.get_status()["enabled"])
+'''
+    done = python(code, {**fake, "CI": "true", "PINFORMERS": "1"})
+    assert done.stdout.split() == ["True", "False"]
+    assert done.stderr.splitlines() == [ON[0], ON[1].format(2)]
+
+
+@pytest.mark.parametrize("gate", [{}, {"CI": "1"}, {"STORAGE_FORCE_LOCAL": "1"}])
+@pytest.mark.parametrize("log", ["off", "warning"])
+def test_log_off_says_nothing_even_where_the_gate_is_closed(
+    gate: dict[str, str], log: str, fake: dict[str, str]
+) -> None:
+    assert lines(fake, PINFORMERS="1", PINFORMERS_LOG=log, **gate) == []
+    assert lines(fake, "import pinformers.auto, transformers", PINFORMERS_LOG=log, **gate) == []
+
+
+def test_the_innermost_settings_say_what_is_shown(fake: dict[str, str]) -> None:
+    code = "import pinformers; pinformers.enable(log='off'); import transformers"
+    assert lines(fake, code, PINFORMERS="1") == []
+
+
+def test_an_application_that_configured_logging_gets_the_records(fake: dict[str, str]) -> None:
+    code = "import logging; logging.basicConfig(level={}, format='%(name)s|%(levelname)s|%(message)s')\nimport transformers"
+    records = [f"pinformers|INFO|{line.removeprefix('[INFO] ')}" for line in (ON[0], ON[1].format(2))]
+    assert lines(fake, code.format("'INFO'"), PINFORMERS="1") == records
+    assert lines(fake, code.format("'WARNING'"), PINFORMERS="1") == []
+
+
+def test_a_wrong_setting_stops_the_import_with_one_sentence_each_time(fake: dict[str, str]) -> None:
+    code = """
+for _ in range(2):
+    try:
+        import transformers
+    except ValueError as error:
+        print(type(error).__name__, error)
+"""
+    done = python(code, {**fake, "PINFORMERS": "1", "PINFORMERS_ON_MISS": "maybe"})
+    sentence = "SettingsError The setting on_miss is 'maybe' (from PINFORMERS_ON_MISS); it should be "
+    assert [line[: len(sentence)] for line in done.stdout.splitlines()] == [sentence] * 2
+    assert done.stderr == ""
+
+
+def test_a_wrong_setting_does_not_matter_where_the_gate_is_closed(fake: dict[str, str]) -> None:
+    """The way out must work even when everything else of ours is misconfigured."""
+    switches = {"PINFORMERS": "1", "TRANSFORMERS_PATCH_DISABLE": "1", "PINFORMERS_ON_MISS": "maybe"}
+    assert lines(fake, **switches) == [DISABLED]
+
+
+def test_a_closed_stderr_does_not_stop_the_import(fake: dict[str, str]) -> None:
+    code = "import sys; sys.stderr.close(); import transformers; sys.stdout.write('here')"
+    assert python(code, {**fake, "PINFORMERS": "1"}).stdout == "here"
+
+
+# -- with the real one ----------------------------------------------------------------------------------------
+
+
+@real
+def test_the_switch_patches_when_transformers_is_imported_and_says_so_once(tmp_path: Path) -> None:
+    done = python(STANDING, clean_env(tmp_path, PINFORMERS="1"))
+    found = json.loads(done.stdout)
+    names = found["status"]["patched_classes"]
+    assert done.stderr.splitlines() == ["before", ON[0], ON[1].format(len(names)), "after"]
+    assert len(names) > 40
+    assert found["hooks"] == ["pinformers.importing.finder"]
+    assert (found["wrapped"], found["module"]) == (True, "pinformers.importing.proxy")
+    assert (found["status"]["enabled"], found["status"]["applied"]) == (True, True)
+
+
+@real
+def test_two_threads_reload_and_the_second_execution_say_it_once(tmp_path: Path) -> None:
+    code = """
+import importlib, sys, threading
+barrier = threading.Barrier(2)
+def work():
+    barrier.wait()
+    import transformers
+    assert transformers.AutoConfig.from_pretrained
+threads = [threading.Thread(target=work) for _ in range(2)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+import transformers
+first = transformers
+import transformers.processing_utils
+assert sys.modules["transformers"] is not first, "the trap is gone: this test has lost its point"
+importlib.reload(sys.modules["transformers"])
+import transformers
+assert transformers.AutoConfig.from_pretrained.__func__.__code__.co_filename.endswith("wrapping.py")
+import pinformers
+pinformers.enable()
+print(len(pinformers.get_status()["patched_classes"]))
+"""
+    done = python(code, clean_env(tmp_path, PINFORMERS="1"))
+    assert done.stderr.splitlines() == [ON[0], ON[1].format(done.stdout.strip())]
+
+
+@real
+def test_ci_is_said_when_transformers_is_imported_and_nothing_is_patched(tmp_path: Path) -> None:
+    done = python(STANDING, clean_env(tmp_path, PINFORMERS="1", CI="true"))
+    assert done.stderr.splitlines() == ["before", CI, "after"]
+    found = json.loads(done.stdout)
+    assert (found["hooks"], found["wrapped"]) == ([], False)
+    assert found["module"] != "pinformers.importing.proxy"
+    assert found["status"] == {
+        "enabled": False,
+        "applied": False,
+        "should_patch": False,
+        "reason": CI.removeprefix("[INFO] "),
+        "patched_classes": [],
+    }
