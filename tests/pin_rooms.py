@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from pinformers._errors import BlockNotFound
 from pinformers._settings import Settings
 from pinformers.ipfs.cid import CID
 from pinformers.pinning.pin import Pin, PinnedFile
+from pinformers.pinning.records import lock
 from pinformers.pinning.resolver import Resolver
 
 REPO = "org/model"
@@ -46,6 +48,13 @@ class MemorySource:
         if cid not in self.blocks:
             raise BlockNotFound(self.name, "it was never put here")
         return self.blocks[cid]
+
+
+def hold_lock(path: str, held: Event, release: Event) -> None:
+    """Hold a lock, in a process of its own, from ``held`` to ``release``."""
+    with lock(Path(path), 10.0):
+        held.set()
+        release.wait(10)
 
 
 def make_resolver(folder: Path, **settings: object) -> Resolver:

@@ -140,6 +140,8 @@ def _report(resolver: Resolver, pin: Pin, how: str, *, as_json: bool) -> None:
     files = str(line["files"])
     if line["missing"]:
         files += f" of {line['files'] + line['missing']}; the others come when they are asked for"
+    elif line["missing"] is None:
+        files += "; whether the model has more is not known, --update asks the hub"
     print_facts(
         [
             ("model", pin.repo),

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from test_workers_pinned import offline
 
 from environment import clean_env
 from hub_stub import HubStub
 from running import publish
-from test_workers_pinned import offline
 
 CASES = Path(__file__).parent / "argument_cases.py"
 TOKEN = "hf_right"

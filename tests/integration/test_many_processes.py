@@ -11,7 +11,6 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from running import publish
 from test_workers_pinned import offline
 
 from environment import clean_env
@@ -20,6 +19,7 @@ from pin_rooms import REPO, make_resolver, tree, write_folder
 from pinformers.ipfs import CHUNK
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.folder import pin_folder
+from running import publish
 
 WORKER = """
 import os, time
@@ -98,6 +98,34 @@ def test_a_process_killed_while_it_brings_a_file_leaves_nothing_visible(tmp_path
     done = subprocess.run(command, env=clean_env(tmp_path), capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "ready\nTrue\n"
     assert cache.file(pinned.commit, "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+
+
+CUT_OFF = """
+import os, sys
+from transformers import AutoConfig, AutoModel
+AutoModel.from_pretrained("tiny/bert")
+os._exit(0)
+"""
+
+
+@pytest.mark.torch
+def test_what_a_process_that_was_cut_off_left_the_next_one_takes_up(
+    hub: HubStub, checkpoints: Path, tmp_path: Path
+) -> None:
+    publish(hub, checkpoints, "bert")
+    env = clean_env(tmp_path, HF_ENDPOINT=hub.url, PINFORMERS="1")
+    worker = [sys.executable, "-c", CUT_OFF]
+    subprocess.run(worker, env=env, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    pending = tmp_path / "hf" / "pinformers" / "pending"
+    left = list(pending.iterdir())
+    flush = [sys.executable, "-c", "import pinformers; assert pinformers.flush(60)"]
+    subprocess.run(flush, env=env, check=True, capture_output=True, timeout=120)
+    assert left
+    assert list(pending.iterdir()) == []
+    hub.stop()
+    log = tmp_path / "connections.log"
+    subprocess.run(worker, env=offline(env, log), cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    assert not log.exists(), log.read_text()
 
 
 PLAIN = """

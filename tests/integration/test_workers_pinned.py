@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from running import WORKERS, publish, run_worker, run_workers
 
 from environment import clean_env
 from hub_stub import HubStub
 from pin_rooms import make_resolver
 from pinformers.pinning.folder import pin_folder
+from running import WORKERS, publish, run_worker, run_workers
 
 NO_SOCKETS = Path(__file__).parent / "no_sockets"
 NAMES = sorted(path.stem for path in WORKERS.glob("*.py"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from running import WORKERS, publish, run_worker, run_workers
 
 from environment import clean_env
 from hub_stub import HubStub
+from running import WORKERS, publish, run_worker, run_workers
 
 pytestmark = pytest.mark.torch
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+
 from kubo_repo import KuboRepo
 
 _SOURCES = Path(__file__).parent

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 
 import pytest
-from kubo_repo import KuboRepo
 
 from ipfs_data import MemoryStore, hash_folder, write_folder
+from kubo_repo import KuboRepo
 from pinformers.ipfs import CID, Directory, hash_file, parse_node, read_car, read_file, walk_directory, write_car
 from pinformers.ipfs.unixfs import HAMT_ABOVE
 

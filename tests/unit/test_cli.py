@@ -264,6 +264,13 @@ def test_an_environment_that_cannot_be_written_is_one_sentence(
     assert result.stderr.count("\n") == 1
 
 
+def test_selftest_without_transformers_is_one_sentence(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pinformers._cli_selftest.find_spec", lambda _: None)
+    result = cli("selftest", code=1)
+    assert result.stdout == ""
+    assert "needs transformers" in result.stderr
+
+
 # -- run: real processes --------------------------------------------------------------------------------------
 
 SHOW = "import json, os, sys; print(json.dumps([sys.argv[1:], {k: v for k, v in os.environ.items() if 'PINF' in k}]))"

@@ -70,7 +70,7 @@ class ImportHook:
             self._replaced(module)
         elif self.applied:
             self._patch(name, module)
-            self._seat()
+            self._finish(sys.modules.get(PACKAGE, module))
 
     def _replaced(self, executed: ModuleType) -> None:
         module = sys.modules.get(PACKAGE, executed)
@@ -85,11 +85,13 @@ class ImportHook:
         self._finish(module)
 
     def _finish(self, module: ModuleType) -> None:
-        first, self.applied = not self.applied, True
-        self.names = [f"{PACKAGE}.{name}" for name in public_auto_classes(module)]
+        self.applied = True
         self._seat()
-        if first:
-            self._events.patched(self.names)
+        # Installed while another thread imports the package: it names its classes only at its end.
+        if not self.names:
+            self.names = [f"{PACKAGE}.{name}" for name in public_auto_classes(module)]
+            if self.names:
+                self._events.patched(self.names)
 
     def _patch(self, name: str, module: ModuleType) -> None:
         self._route.executed(name, module)

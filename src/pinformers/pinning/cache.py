@@ -19,6 +19,7 @@ from pinformers.pinning.pin import check_path, check_revision, repo_folder
 from pinformers.pinning.records import lock, read_json, sync, write_bytes
 
 Fill = Callable[[BinaryIO], None]
+STAGING = ".pinformers.incomplete"
 _TREE_FORMAT = 1
 _TREE_KEYS = ("size", "blob_id", "lfs_sha256", "lfs_size", "xet_hash")
 
@@ -134,17 +135,6 @@ class RepoCache:
                 made += self._link(target, blob)
             return made
 
-    def remove(self, made: frozenset[str]) -> int:
-        """Delete what we made, and the folders that are empty then; returns the bytes freed."""
-        freed = 0
-        for name in sorted(made, reverse=True):
-            path = self.folder / name
-            with contextlib.suppress(FileNotFoundError):
-                freed += path.lstat().st_size
-                path.unlink()
-            self._prune(path.parent)
-        return freed
-
     # -- inner ------------------------------------------------------------------------------------------------
 
     def _write(self, target: Path, fill: Fill) -> bool:
@@ -159,9 +149,9 @@ class RepoCache:
             staging.unlink(missing_ok=True)
 
     def _staging(self, target: Path) -> Path:
-        # huggingface_hub names its own unfinished downloads like this: its cache scans know to pass over them.
+        # huggingface_hub's own unfinished downloads end in .incomplete too: its cache scans pass over them.
         target.parent.mkdir(parents=True, exist_ok=True)
-        return target.with_name(f"{target.name}.{secrets.token_hex(4)}.incomplete")
+        return target.with_name(f"{target.name}.{secrets.token_hex(4)}{STAGING}")
 
     def _link(self, target: Path, blob: Path) -> list[str]:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -184,14 +174,6 @@ class RepoCache:
 
     def _made(self, path: Path) -> list[str]:
         return [path.relative_to(self.folder).as_posix()]
-
-    def _prune(self, folder: Path) -> None:
-        while folder != self.folder.parent and self.folder in (folder, *folder.parents):
-            try:
-                folder.rmdir()
-            except OSError:
-                return
-            folder = folder.parent
 
 
 def _move_new(staging: Path, target: Path) -> bool:

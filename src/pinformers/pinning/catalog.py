@@ -57,7 +57,7 @@ class Catalog:
 
     def pin(self, repo: str, commit: str, repo_type: str = "model") -> Pin | None:
         """Return the pin of a commit, or None. A record that cannot be read counts as none."""
-        return self._load(self._pin_path(repo, commit, repo_type), Pin.from_json)
+        return self._load(self.pin_path(repo, commit, repo_type), Pin.from_json)
 
     def pins(self) -> Iterator[Pin]:
         """Yield every pin."""
@@ -75,12 +75,12 @@ class Catalog:
             if place is not None:
                 self._add_place(merged, place)
             if merged != known:
-                write_json(self._pin_path(pin.repo, pin.commit, pin.repo_type), merged.to_json())
+                write_json(self.pin_path(pin.repo, pin.commit, pin.repo_type), merged.to_json())
         return merged
 
     def remove(self, pin: Pin) -> None:
         """Forget a pin, its places and the refs that name it; touches no model file."""
-        self._pin_path(pin.repo, pin.commit, pin.repo_type).unlink(missing_ok=True)
+        self.pin_path(pin.repo, pin.commit, pin.repo_type).unlink(missing_ok=True)
         for path, _ in self._places(pin):
             path.unlink(missing_ok=True)
         for revision, commit in self.refs(pin.repo, pin.repo_type).items():
@@ -109,7 +109,7 @@ class Catalog:
 
     def place(self, pin: Pin, cache_dir: str) -> Place:
         """Return what is recorded of a pin's files in ``cache_dir``; an empty place when nothing is."""
-        return self._load(self._place_path(pin, cache_dir), Place.from_json) or Place(cache_dir)
+        return self._load(self.place_path(pin, cache_dir), Place.from_json) or Place(cache_dir)
 
     def places(self, pin: Pin) -> list[Place]:
         """Return the places of a pin in every cache."""
@@ -125,7 +125,7 @@ class Catalog:
         files = {path: stat for path, stat in {**known.files, **new.files}.items() if path in pin.files}
         merged = dataclasses.replace(new, files=files, made=known.made | new.made)
         if merged != known:
-            write_json(self._place_path(pin, new.cache_dir), merged.to_json())
+            write_json(self.place_path(pin, new.cache_dir), merged.to_json())
 
     def version(self) -> object:
         """Return a value that changes when a place was added or changed."""
@@ -142,13 +142,15 @@ class Catalog:
     def _repo_path(self, repo: str, repo_type: str) -> Path:
         return self.state_dir / "pins" / repo_folder(repo, repo_type)
 
-    def _pin_path(self, repo: str, commit: str, repo_type: str) -> Path:
+    def pin_path(self, repo: str, commit: str, repo_type: str = "model") -> Path:
+        """Return the record of a pin."""
         return self._repo_path(repo, repo_type) / f"{commit}.json"
 
     def _ref_path(self, repo: str, revision: str, repo_type: str) -> Path:
         return self._repo_path(repo, repo_type) / "refs" / check_revision(revision)
 
-    def _place_path(self, pin: Pin, cache_dir: str) -> Path:
+    def place_path(self, pin: Pin, cache_dir: str) -> Path:
+        """Return the record of a place."""
         return self.state_dir / "places" / repo_folder(pin.repo, pin.repo_type) / f"{pin.commit}-{key(cache_dir)}.json"
 
     def _load(self, path: Path, parse: Callable[[Mapping[str, Any]], T]) -> T | None:

@@ -17,6 +17,7 @@ from pinformers.pinning.recorder import Job, record
 from pinformers.pinning.records import lock
 from pinformers.pinning.resolver import Resolver
 
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack")
 How = Literal["adopted", "downloaded"]
 
 
@@ -99,7 +100,9 @@ def _here(resolver: Resolver, cache: RepoCache, wanted: Wanted) -> str | None:
     pin = resolver.catalog.pin(wanted.repo, commit)
     listing = cache.tree(commit) or (pin.listing if pin is not None else None)
     if listing is None:
-        return None
+        # Before 2.4 huggingface_hub kept no listing: a snapshot with weights is taken to be what was wanted.
+        weights = any(path.endswith(_WEIGHTS) for path in cache.files(commit) if wanted.covers(path))
+        return commit if weights else None
     paths = [path for path in listing if wanted.covers(path)]
     return commit if paths and all(cache.file(commit, path).is_file() for path in paths) else None
 

@@ -79,6 +79,7 @@ class Recorder:
         self._folder = catalog.state_dir / "pending"
         self._jobs: dict[str, Job] = {}
         self._told: Counter[str] = Counter()
+        self._failed: set[str] = set()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._loading = 0
@@ -119,9 +120,10 @@ class Recorder:
             self._count(-1)
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Work everything off now, also what other processes left; False when ``timeout`` seconds were not enough."""
+        """Work everything off now, also what other processes left; False when ``timeout`` (s) runs out or a job fails."""
         self.take_up()
         with self._wake:
+            self._failed.clear()
             if self._jobs:
                 self._start()
             return self._drain(timeout)
@@ -144,7 +146,7 @@ class Recorder:
         self._wake.notify_all()
         done = self._wake.wait_for(lambda: self._stopped or not self._jobs, timeout)
         self._urgent = False
-        return done and not self._jobs
+        return done and not self._jobs and not self._failed
 
     def forked(self) -> None:
         """Start afresh in a forked child."""
@@ -203,7 +205,9 @@ class Recorder:
         with self._wake:
             if self._told[job.name] == told:
                 self._jobs.pop(job.name, None)
-                if not keep:
+                if keep:
+                    self._failed.add(job.name)
+                else:
                     (self._folder / f"{job.name}.json").unlink(missing_ok=True)
             self._wake.notify_all()
 

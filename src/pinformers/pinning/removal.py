@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pinformers.pinning.cache import RepoCache
-from pinformers.pinning.catalog import Catalog, Place, key, read_ref
+from pinformers.pinning.catalog import Catalog, Place, read_ref
 from pinformers.pinning.pin import Pin, repo_folder
 from pinformers.pinning.records import lock, signature
 
@@ -42,14 +42,8 @@ def remove_place(catalog: Catalog, pin: Pin, place: Place, *, lock_timeout: floa
     """Delete what we brought for ``pin`` in one hub cache and forget that place; the pin stays."""
     removal = Removal()
     Eviction(catalog, pin, place, removal, lock_timeout).run()
-    place_path(catalog, pin, place).unlink(missing_ok=True)
+    catalog.place_path(pin, place.cache_dir).unlink(missing_ok=True)
     return removal
-
-
-def place_path(catalog: Catalog, pin: Pin, place: Place) -> Path:
-    """Return the record of a place."""
-    folder = repo_folder(pin.repo, pin.repo_type)
-    return catalog.state_dir / "places" / folder / f"{pin.commit}-{key(place.cache_dir)}.json"
 
 
 def _journals(catalog: Catalog, pin: Pin) -> Iterator[Path]:

@@ -87,9 +87,7 @@ class Resolver:
         known = [ref for ref in (self.catalog.ref(repo, name, repo_type), read_ref(path)) if ref is not None]
         return max(known, key=lambda ref: ref[1])[0] if known else None
 
-    def bind(
-        self, pin: Pin, revision: str, sources: Sequence[Source], *, cache_dir: str | None = None
-    ) -> PinnedRepo:
+    def bind(self, pin: Pin, revision: str, sources: Sequence[Source], *, cache_dir: str | None = None) -> PinnedRepo:
         """Return ``pin`` with ``sources`` of its own."""
         cache = self._cache(pin.repo, pin.repo_type, cache_dir)
         return PinnedRepo(pin, self._means(sources), cache, revision)

@@ -9,17 +9,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.cache import STAGING, RepoCache
 from pinformers.pinning.catalog import Catalog, Place
-from pinformers.pinning.pin import Pin, repo_folder
+from pinformers.pinning.pin import Pin
 from pinformers.pinning.recorder import Job
 from pinformers.pinning.records import read_json, signature
-from pinformers.pinning.removal import place_path, remove_pin, remove_place
+from pinformers.pinning.removal import remove_pin, remove_place
 
 # Whatever is younger may belong to a process that is at work on it.
 AGE = 3600.0
-# What tells our staging files from those of huggingface_hub's client, which end in .incomplete too.
-STAGING = ".pinformers.incomplete"
 
 Kind = Literal["staging", "pin", "place", "blocks", "journal"]
 
@@ -64,10 +62,12 @@ def _vanished(catalog: Catalog, pin: Pin) -> Iterator[Garbage]:
     if len(gone) == len(places):
         if _seconds_since(pin.pinned_at) > AGE:
             why = f"no file of {pin.repo}@{pin.commit} is left"
-            yield Garbage("pin", _record(catalog, pin), 0, why, lambda: remove_pin(catalog, pin))
+            yield Garbage(
+                "pin", catalog.pin_path(pin.repo, pin.commit, pin.repo_type), 0, why, lambda: remove_pin(catalog, pin)
+            )
         return
     for place in gone:
-        path = place_path(catalog, pin, place)
+        path = catalog.place_path(pin, place.cache_dir)
         if _old(path):
             why = f"no file of {pin.repo}@{pin.commit} is left in {place.cache_dir}"
             yield Garbage("place", path, 0, why, lambda place=place: remove_place(catalog, pin, place))  # type: ignore[misc]
@@ -76,10 +76,6 @@ def _vanished(catalog: Catalog, pin: Pin) -> Iterator[Garbage]:
 def _present(pin: Pin, place: Place) -> bool:
     cache = RepoCache(place.cache_dir, pin.repo, pin.repo_type)
     return any(signature(cache.file(pin.commit, path)) is not None for path in pin.files)
-
-
-def _record(catalog: Catalog, pin: Pin) -> Path:
-    return catalog.state_dir / "pins" / repo_folder(pin.repo, pin.repo_type) / f"{pin.commit}.json"
 
 
 def _loose_blocks(catalog: Catalog, pins: list[Pin]) -> Iterator[Garbage]:

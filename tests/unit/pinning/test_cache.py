@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 from huggingface_hub import scan_cache_dir, try_to_load_from_cache
+from huggingface_hub.utils import WeakFileLock
 
 from hub_stub import HubStub
 from pin_rooms import FILES, REPO, fill_cache, tree
@@ -62,6 +64,36 @@ def test_the_layout_is_that_of_a_download(cache: RepoCache, hub: HubStub, tmp_pa
     assert shape == {name: kind for name, (kind, _) in tree(theirs.folder).items()}
     links = {name: what for name, (kind, what) in tree(cache.folder).items() if kind == "link"}
     assert links == {name: what for name, (kind, what) in tree(theirs.folder).items() if kind == "link"}
+
+
+def test_we_wait_for_the_lock_that_huggingface_hub_takes_for_a_blob(cache: RepoCache) -> None:
+    # The name that _hf_hub_download_to_cache_dir gives it.
+    theirs = Path(cache.cache_dir) / ".locks" / "models--org--model" / f"{ETAG}.lock"
+    theirs.parent.mkdir(parents=True)
+    done = threading.Event()
+
+    def add() -> None:
+        cache.add_file(COMMIT, "a.txt", ETAG, writes(b"ours"))
+        done.set()
+
+    with WeakFileLock(theirs):
+        thread = threading.Thread(target=add)
+        thread.start()
+        assert not done.wait(0.3)
+        # What the client of the hub brings while we wait is what we then find.
+        cache.blob(ETAG).parent.mkdir(parents=True)
+        cache.blob(ETAG).write_bytes(b"theirs")
+    thread.join(20)
+    assert cache.file(COMMIT, "a.txt").read_bytes() == b"theirs"
+
+
+def test_a_lock_that_nobody_gives_back_is_gone_without(tmp_path: Path) -> None:
+    hasty = RepoCache(str(tmp_path / "hub"), REPO, lock_timeout=0.05)
+    theirs = Path(hasty.cache_dir) / ".locks" / "models--org--model" / f"{ETAG}.lock"
+    theirs.parent.mkdir(parents=True)
+    with WeakFileLock(theirs):
+        assert hasty.add_file(COMMIT, "a.txt", ETAG, writes(b"abc"))
+    assert hasty.file(COMMIT, "a.txt").read_bytes() == b"abc"
 
 
 def test_nothing_that_is_there_is_replaced(cache: RepoCache) -> None:
@@ -132,18 +164,6 @@ def test_a_tree_that_is_not_readable_counts_as_none(cache: RepoCache, content: s
 def test_a_tree_with_a_gap_is_not_left_behind(cache: RepoCache) -> None:
     assert cache.add_tree(COMMIT, {"a": {"size": 1, "blob_id": "x"}, "b": {}}) == []
     assert cache.tree(COMMIT) is None
-
-
-def test_remove_deletes_what_we_made_and_no_more(cache: RepoCache) -> None:
-    theirs = cache.file(COMMIT, "theirs.txt")
-    theirs.parent.mkdir(parents=True)
-    theirs.write_bytes(b"x")
-    made = cache.add_file(COMMIT, "sub/a.txt", ETAG, writes(b"abc")) + cache.add_ref("main", COMMIT)
-    assert cache.remove(frozenset(made)) >= 3
-    assert {name for name, (kind, _) in tree(cache.folder).items() if kind != "folder"} == {
-        f"snapshots/{COMMIT}/theirs.txt"
-    }
-    assert not (cache.folder / "refs").exists()
 
 
 def test_one_name_for_a_cache_whatever_links_lead_to_it(tmp_path: Path) -> None:

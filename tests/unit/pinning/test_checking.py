@@ -33,11 +33,10 @@ def ours(resolver: Resolver, tmp_path: Path) -> Pin:
 def theirs(resolver: Resolver, hub: HubStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pin:
     """A pin of what huggingface_hub's client wrote."""
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
-    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(
-        "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
-        f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}",
-    )
+    # Where huggingface_hub builds URLs: 2.x in the first module, 0.x in the second.
+    template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    for module in ("constants", "file_download"):
+        monkeypatch.setattr(f"huggingface_hub.{module}.HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
     commit = fill_cache(hub, tmp_path / "hub")
     return Adoption(resolver.catalog, cache_of(resolver), REPO, commit).run(Facts(), "main", Watch())
 
@@ -186,3 +185,14 @@ def test_a_link_to_somebody_elses_file_loses_the_link_only(tmp_path: Path) -> No
     assert repair(resolver, only_bad(resolver, pin)) == "hub cache"
     assert (tmp_path / "mine.json").read_bytes() == b"mine"
     assert link.read_bytes() == FILES["config.json"]
+
+
+def test_a_link_to_another_file_of_the_model_loses_the_link_only(tmp_path: Path) -> None:
+    resolver = make_resolver(tmp_path)
+    pin = pin_folder(resolver, write_folder(tmp_path / "folder"), REPO).pin
+    cache = cache_of(resolver)
+    link, other = cache.file(pin.commit, "config.json"), cache.file(pin.commit, "model.safetensors")
+    link.unlink()
+    link.symlink_to(os.path.relpath(other.resolve(), link.parent))
+    assert repair(resolver, only_bad(resolver, pin)) == "hub cache"
+    assert other.read_bytes() == FILES["model.safetensors"]

@@ -15,8 +15,10 @@ from pinformers.pinning.resolver import Resolver
 @pytest.fixture
 def resolver(tmp_path: Path, hub: HubStub, monkeypatch: pytest.MonkeyPatch) -> Resolver:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
-    template = "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", f"{hub.url}{template}")
+    # Where huggingface_hub builds URLs: 2.x in the first module, 0.x in the second.
+    template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    for module in ("constants", "file_download"):
+        monkeypatch.setattr(f"huggingface_hub.{module}.HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
     # Its client tries again for many seconds.
     monkeypatch.setattr("time.sleep", lambda _: None)
     return make_resolver(tmp_path)

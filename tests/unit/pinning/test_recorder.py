@@ -111,6 +111,7 @@ def test_a_failing_job_is_kept_for_the_next_process(
     while recorder._jobs and time.monotonic() < deadline:
         time.sleep(0.02)
     assert "not pinned yet" in caplog.text
+    assert not recorder.flush(30)
     assert len(journals(catalog)) == 1
     monkeypatch.undo()
     assert recorder.flush(30)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pin_rooms import hold_lock
 from pinformers.pinning import records
 
 
@@ -45,16 +46,10 @@ def test_signature_follows_links_and_tells_a_change(tmp_path: Path) -> None:
     assert records.signature(link) != before
 
 
-def _hold(path: str, held: object, release: object) -> None:
-    with records.lock(Path(path), 10.0):
-        held.set()  # type: ignore[attr-defined]
-        release.wait(10)  # type: ignore[attr-defined]
-
-
 def test_a_lock_that_is_held_too_long_is_gone_without(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     held, release = context.Event(), context.Event()
-    other = context.Process(target=_hold, args=(str(tmp_path / "l.lock"), held, release))
+    other = context.Process(target=hold_lock, args=(str(tmp_path / "l.lock"), held, release))
     other.start()
     assert held.wait(30)
     with records.lock(tmp_path / "l.lock", 0.05) as got:
