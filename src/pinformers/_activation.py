@@ -57,14 +57,11 @@ class Handle:
     def settings(self) -> Loaded:
         """The settings of this activation; the start-up line reads them when transformers is imported."""
         # deferred: reading settings takes milliseconds that a process without transformers need not spend.
-        from pinformers._composition import check_sources
-        from pinformers._settings import load
+        from pinformers._composition import read_settings
 
         with self._lock:
             if self._loaded is None:
-                loaded = load({})
-                check_sources(loaded.settings.sources)
-                self._loaded = loaded
+                self._loaded = read_settings({})
             return self._loaded
 
     def resolver(self) -> Resolver:
@@ -195,11 +192,9 @@ def enable(*, force: bool = False, **settings: Any) -> Handle:
         SettingsError: a setting has a wrong value or an unknown name.
     """
     # deferred: see Handle.settings.
-    from pinformers._composition import check_sources
-    from pinformers._settings import load
+    from pinformers._composition import read_settings
 
-    loaded = load(settings)
-    check_sources(loaded.settings.sources)
+    loaded = read_settings(settings)
     verdict = _gate.judge(force=force)
     _logging.attach(loaded.settings.log)
     if not verdict.open:

@@ -9,8 +9,8 @@ from typing import Any
 from pinformers import _autostart
 from pinformers._activation import get_status
 from pinformers._cli_output import plural, print_facts, print_json, print_table, say, size
-from pinformers._composition import check_sources, hub_cache, state_dir
-from pinformers._settings import UNUSED, Settings, config_path, load
+from pinformers._composition import hub_cache, read_settings, state_dir
+from pinformers._settings import Settings, config_path
 
 _SWITCHES = {
     "env": f"on, by the environment variable {_autostart.SWITCH}",
@@ -54,8 +54,7 @@ def _facts(said: dict[str, Any]) -> list[tuple[str, str]]:
 
 def config(named: str | None, *, as_json: bool) -> int:
     """Print every setting, its value and where it came from; ``named`` is the file that the environment names."""
-    loaded = load({})
-    check_sources(loaded.settings.sources)
+    loaded = read_settings({})
     # What None stands for, where that is a folder.
     effective = {"cache_dir": hub_cache(loaded.settings), "state_dir": str(state_dir(loaded.settings))}
     values = {name: effective.get(name, getattr(loaded.settings, name)) for name in loaded.origins}
@@ -63,12 +62,11 @@ def config(named: str | None, *, as_json: bool) -> int:
         print_json({name: {"value": values[name], "from": loaded.origins[name]} for name in values})
         return 0
     about = {setting.name: setting.metadata["about"] for setting in fields(Settings)}
-    rows = [(name, _written(values[name]), loaded.origins[name], about[name]) for name in values if name not in UNUSED]
+    rows = [(name, _written(values[name]), loaded.origins[name], about[name]) for name in values]
     print_table(("SETTING", "VALUE", "FROM", "WHAT IT IS"), rows)
     say()
     file = config_path(named)
     say(f"file: {file}{'' if file.is_file() else ' (there is none)'}")
-    say(f"not used by this version: {', '.join(UNUSED)}")
     return 0
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pinformers._cli_output import note, plural, print_facts, print_json, print_with_cids, progress_bar, say, size
-from pinformers._composition import build_resolver, check_sources
+from pinformers._composition import build_resolver, read_settings
 from pinformers._errors import PinError
-from pinformers._settings import load
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.hub_pins import Pinned, Wanted, pin_model
 from pinformers.pinning.pin import Pin
@@ -26,9 +25,7 @@ _MADE_BY = {
 
 def opened() -> Resolver:
     """Return a resolver for the settings of this process."""
-    settings = load({}).settings
-    check_sources(settings.sources)
-    return build_resolver(settings)
+    return build_resolver(read_settings({}).settings)
 
 
 def chosen(resolver: Resolver, model: str, revision: str | None = None) -> list[Pin]:

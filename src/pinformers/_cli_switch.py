@@ -10,9 +10,9 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from pinformers import _autostart
-from pinformers._composition import check_sources
+from pinformers._composition import read_settings
 from pinformers._errors import PinError
-from pinformers._settings import PREFIX, load
+from pinformers._settings import PREFIX
 
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
@@ -23,7 +23,7 @@ def run(command: Sequence[str], settings: Mapping[str, str | None], environ: Map
     given = {f"{PREFIX}{name.upper()}": value for name, value in settings.items() if value is not None}
     environ = {**environ, **given, _autostart.SWITCH: "force" if force else "1"}
     # A wrong value stops here, with one sentence, and not in the middle of the command.
-    check_sources(load({}, environ).settings.sources)
+    read_settings({}, environ)
     try:
         return _become(command, environ)
     except (FileNotFoundError, NotADirectoryError):

@@ -13,7 +13,7 @@ import click
 from pinformers._cli_output import note, plural, print_json, progress_bar, say, size
 from pinformers._cli_pins import chosen, opened
 from pinformers._errors import PinError
-from pinformers.pinning.checking import Finding, bytes_to_check, check, repair
+from pinformers.pinning.checking import Finding, bytes_to_check, caches_away, check, repair
 from pinformers.pinning.removal import Removal, remove_pin
 from pinformers.pinning.resolver import Resolver
 from pinformers.pinning.sweeping import Garbage, find_garbage
@@ -35,6 +35,10 @@ def verify(models: Sequence[str], *, mend: bool, as_json: bool) -> int:
         bar.begin(sum(bytes_to_check(resolver.catalog, pin) for pin in pins))
         findings = [finding for pin in pins for finding in check(resolver.catalog, pin, bar)]
     bad = [finding for finding in findings if finding.state != "good"]
+    for cache_dir in sorted(caches_away(resolver.catalog, pins)):
+        note(
+            f"The cache {cache_dir} is not there and was passed over; if it moved, `pinformers gc --moved` forgets it."
+        )
     if not as_json:
         _print_findings(findings, bad)
     repairs = Repairs({}, {})
@@ -122,10 +126,10 @@ def _removal(model: str, commit: str, removal: Removal) -> dict[str, Any]:
     }
 
 
-def collect_garbage(*, dry_run: bool, as_json: bool) -> int:
+def collect_garbage(*, dry_run: bool, moved: bool, as_json: bool) -> int:
     """Sweep what no pin needs."""
     resolver = opened()
-    found = list(find_garbage(resolver.catalog, resolver.default_cache))
+    found = list(find_garbage(resolver.catalog, resolver.default_cache, moved=moved))
     if not dry_run:
         for garbage in found:
             garbage.sweep()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import importlib_metadata
 import platformdirs
 
 from pinformers._errors import SettingsError
-from pinformers._settings import Settings
+from pinformers._settings import UNUSED, Loaded, Settings, load
 from pinformers.pinning.cache import normal
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.resolver import Policy, Resolver, folder_blocks, local_files
@@ -18,6 +21,7 @@ from pinformers.sources.embedded import EmbeddedSource
 
 GROUP = "pinformers.sources"
 BUILT_IN = ("embedded", "hub")
+_logger = logging.getLogger("pinformers")
 
 
 def build_resolver(settings: Settings) -> Resolver:
@@ -48,8 +52,18 @@ def state_dir(settings: Settings) -> Path:
     return beside if _writable(beside) else Path(platformdirs.user_data_dir("pinformers"))
 
 
-def check_sources(names: tuple[str, ...]) -> None:
-    """Raise SettingsError for a name that is neither built in nor an entry point of ``pinformers.sources``."""
+def read_settings(keywords: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Loaded:
+    """Read and check all settings; raises SettingsError, warns of a setting that this version has no use for."""
+    loaded = load(keywords, environ)
+    _check_sources(loaded.settings.sources)
+    for name in UNUSED:
+        if loaded.origins[name] != "default":
+            origin = loaded.origins[name]
+            _logger.warning("The setting %s (from %s) has no effect in this version.", name, origin)
+    return loaded
+
+
+def _check_sources(names: tuple[str, ...]) -> None:
     offered = (
         {entry.name for entry in importlib_metadata.entry_points(group=GROUP)} if set(names) - set(BUILT_IN) else ()
     )

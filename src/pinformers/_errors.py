@@ -121,7 +121,7 @@ class SourceError(PinformersError, OSError):
         self.source, self.reason = source, reason
 
     def __str__(self) -> str:
-        return f"The source {self.source} did not deliver: {self.reason}."
+        return f"The source {self.source} did not deliver: {self.reason.rstrip('.')}."
 
 
 class SourceUnavailable(SourceError):

@@ -187,12 +187,13 @@ def rm(model: str, revision: str | None, as_json: bool) -> None:
 
 @root.command()
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--moved", is_flag=True, help="Forget also the cache folders that are not there any more.")
 @_json
-def gc(dry_run: bool, as_json: bool) -> None:
+def gc(dry_run: bool, moved: bool, as_json: bool) -> None:
     """Remove what killed processes left and no pin needs."""
     from pinformers import _cli_upkeep
 
-    _leave(_cli_upkeep.collect_garbage(dry_run=dry_run, as_json=as_json))
+    _leave(_cli_upkeep.collect_garbage(dry_run=dry_run, moved=moved, as_json=as_json))
 
 
 @root.command()

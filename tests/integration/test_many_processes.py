@@ -100,6 +100,30 @@ def test_a_process_killed_while_it_brings_a_file_leaves_nothing_visible(tmp_path
     assert cache.file(pinned.commit, "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
 
 
+AT_ONCE = """
+from transformers.utils.hub import cached_file
+for name in ("config.json", "model.safetensors"):
+    cached_file("org/big", name)
+"""
+
+
+@pytest.mark.torch
+def test_a_process_that_ends_right_after_a_first_load_records_it_quietly(hub: HubStub, tmp_path: Path) -> None:
+    # Big enough to be hashed by two threads, at a time when the interpreter takes no new ones.
+    commit = hub.add("org/big", {"config.json": b"{}", "model.safetensors": os.urandom(24 * CHUNK)})
+    env = clean_env(tmp_path, HF_ENDPOINT=hub.url, PINFORMERS="1", PINFORMERS_LOG="warning", USE_TORCH="0")
+    command = [sys.executable, "-c", AT_ONCE]
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "pinned" not in done.stderr
+    assert "Traceback" not in done.stderr
+    resolver = make_resolver(tmp_path, cache_dir=tmp_path / "hf" / "hub", state_dir=tmp_path / "hf" / "pinformers")
+    pin = resolver.catalog.pin("org/big", commit)
+    assert pin is not None
+    assert set(pin.files) == {"config.json", "model.safetensors"}
+    assert not list((tmp_path / "hf" / "pinformers" / "pending").iterdir())
+
+
 CUT_OFF = """
 import os, sys
 from transformers import AutoConfig, AutoModel

@@ -59,7 +59,7 @@ def written(setting: Field[object]) -> str | None:
     return str(setting.default)
 
 
-@pytest.mark.parametrize(("page", "target"), links(), ids=lambda value: str(value).removeprefix(f"{ROOT}/"))
+@pytest.mark.parametrize(("page", "target"), list(links()), ids=lambda value: str(value).removeprefix(f"{ROOT}/"))
 def test_a_link_leads_to_a_file_and_a_heading(page: Path, target: str) -> None:
     name, _, anchor = target.partition("#")
     file = (page.parent / name).resolve() if name else page

@@ -36,6 +36,7 @@ class ImportHook:
         self._wrappers = AutoWrappers(loading)
         self._finder = Finder(PACKAGE, self._executed)
         self._proxies: list[ModuleType] = []
+        self._unfinished = False
         self.names: list[str] = []
         self.applied = False
         """Whether ``transformers`` is imported and patched."""
@@ -44,10 +45,8 @@ class ImportHook:
         """Install the finder, and patch what is loaded already."""
         self._finder.install()
         module = sys.modules.get(PACKAGE)
-        # While another thread imports it, the finder that served it is not ours: its children still come to us.
         if module is not None and self._events.importing():
-            for name, child in _loaded():
-                self._patch(name, child)
+            self._patch_loaded()
             self._finish(module)
 
     def undo(self) -> None:
@@ -70,6 +69,8 @@ class ImportHook:
             self._replaced(module)
         elif self.applied:
             self._patch(name, module)
+            if self._unfinished:
+                self._patch_loaded()
             self._finish(sys.modules.get(PACKAGE, module))
 
     def _replaced(self, executed: ModuleType) -> None:
@@ -80,8 +81,7 @@ class ImportHook:
             self._proxies.append(executed)
             proxy.forward(executed)
         # Children that ran while the package was still importing itself were seen before anything was decided.
-        for name, child in _loaded():
-            self._patch(name, child)
+        self._patch_loaded()
         self._finish(module)
 
     def _finish(self, module: ModuleType) -> None:
@@ -92,6 +92,15 @@ class ImportHook:
             self.names = [f"{PACKAGE}.{name}" for name in public_auto_classes(module)]
             if self.names:
                 self._events.patched(self.names)
+
+    def _patch_loaded(self) -> None:
+        self._unfinished = False
+        for name, child in _loaded():
+            # Another thread is still in it, and may have found it before our finder came: look again at the next one.
+            if getattr(getattr(child, "__spec__", None), "_initializing", False):
+                self._unfinished = True
+            else:
+                self._patch(name, child)
 
     def _patch(self, name: str, module: ModuleType) -> None:
         self._route.executed(name, module)

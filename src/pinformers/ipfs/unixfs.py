@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -85,7 +85,7 @@ class FileHasher:
             self._hash_file(rest)
             self._cut(rest)
             return
-        job = self._pool.submit(self._hash_file, rest)
+        job = self._submit(rest)
         try:
             self._cut(rest)
         finally:
@@ -101,6 +101,17 @@ class FileHasher:
         root, nodes = self._tree.finish()
         git_blob = self._git.hexdigest() if self._git else ""
         return FileDag(root.cid, self._size, self._whole.hexdigest(), git_blob, root.dag_size, nodes)
+
+    def _submit(self, view: memoryview) -> Future[None]:
+        try:
+            return self._pool.submit(self._hash_file, view)  # type: ignore[union-attr]
+        except RuntimeError:
+            # While the interpreter exits, executors take no more work, before any atexit callback has run.
+            self._pool = None
+            done: Future[None] = Future()
+            self._hash_file(view)
+            done.set_result(None)
+            return done
 
     def _hash_file(self, view: memoryview) -> None:
         self._whole.update(view)

@@ -70,6 +70,8 @@ class Adoption:
             adopted = self._adopt(path, facts, watch)
             if adopted is not None:
                 pin = self._record({path: adopted[0]}, {path: adopted[1]}, facts, frozenset())
+            elif path in watch.rejected and path not in pin.files:
+                _logger.warning("%s in %s is not pinned: %s.", path, self._cache.folder, watch.rejected[path])
         if revision is not None and revision != pin.commit and pin.files:
             self._catalog.set_ref(pin.repo, revision, pin.commit, pin.repo_type)
         keep_blocks(self._catalog, pin.directory().cid, pin.directory().nodes)
@@ -115,7 +117,6 @@ class Adoption:
             problem = "it changed while it was read"
         if problem is not None:
             watch.rejected[path] = problem
-            _logger.warning("%s in %s is not pinned: %s.", path, self._cache.folder, problem)
             return None
         keep_blocks(self._catalog, dag.cid, dag.nodes)
         return PinnedFile(dag.size, str(dag.cid), dag.dag_size, dag.sha256, hub), before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -66,8 +66,15 @@ def check(catalog: Catalog, pin: Pin, progress: Progress | None = None) -> Itera
         yield _check_file(catalog, pin, cache, path, progress)
 
 
+def caches_away(catalog: Catalog, pins: Iterable[Pin]) -> set[str]:
+    """Return the cache folders that hold pinned files by our records and are not there now: moved, or not mounted."""
+    found = {place.cache_dir for pin in pins for place in catalog.places(pin)}
+    return {cache_dir for cache_dir in found if not Path(cache_dir).is_dir()}
+
+
 def _files(catalog: Catalog, pin: Pin) -> Iterator[tuple[RepoCache, str]]:
-    for place in catalog.places(pin):
+    away = caches_away(catalog, [pin])
+    for place in (place for place in catalog.places(pin) if place.cache_dir not in away):
         cache = RepoCache(place.cache_dir, pin.repo, pin.repo_type)
         for path in sorted(pin.files):
             # A file that is pinned and was never in this cache is not missing there.
@@ -113,7 +120,7 @@ def repair(resolver: Resolver, finding: Finding) -> str:
     served = _ask_sources(resolver, finding)
     if served is not None:
         return served
-    if finding.pin.origin != "hub" or not resolver.hub_allowed:
+    if finding.pin.origin != "hub" or not resolver.policy.hub_allowed:
         advice = "no source delivers it; pin the folder it came from again"
         raise PinError(str(finding.file), advice if finding.pin.origin == "folder" else "no source delivers it")
     fetch_file(finding.pin, finding.path, finding.cache.cache_dir)

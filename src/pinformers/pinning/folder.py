@@ -13,6 +13,7 @@ from pinformers.ipfs.unixfs import FileDag, hash_file
 from pinformers.pinning.adoption import keep_blocks, now
 from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision
 from pinformers.pinning.pinned import PinnedRepo
+from pinformers.pinning.removal import remove_pin
 from pinformers.pinning.resolver import Resolver
 from pinformers.sources.embedded import EmbeddedSource, LocalFile
 
@@ -79,7 +80,12 @@ def pin_folder(
     keep_blocks(resolver.catalog, directory.cid, directory.nodes)
     for dag in dags.values():
         keep_blocks(resolver.catalog, dag.cid, dag.nodes)
-    _bring(resolver, pin, folder, dags, revision, progress)
+    try:
+        _bring(resolver, pin, folder, dags, revision, progress)
+    except OSError:
+        # Half a model is worth nothing, and a full disk wants its bytes back.
+        remove_pin(resolver.catalog, pin)
+        raise
     resolver.catalog.set_ref(repo, revision, pin.commit)
     found = resolver.find(repo, revision)
     if found is None:

@@ -108,7 +108,7 @@ def _here(resolver: Resolver, cache: RepoCache, wanted: Wanted) -> str | None:
 
 
 def _download(resolver: Resolver, cache: RepoCache, wanted: Wanted) -> _Found:
-    if not resolver.hub_allowed:
+    if not resolver.policy.hub_allowed:
         raise PinError(wanted.repo, "not all of it is in the hub cache, and the setting sources does not name the hub")
     # deferred: see fetch_file.
     from huggingface_hub import snapshot_download

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 _logger = logging.getLogger("pinformers")
 
@@ -24,6 +25,7 @@ class Ledger:
         self.counts: Counter[str] = Counter()
         self._served: dict[tuple[str, str, str], Served] = {}
         self._warned: set[str] = set()
+        self._refuted: dict[Path, object] = {}
 
     def note(self, repo: str, commit: str, path: str, served: Served) -> None:
         """Note from where a file was served; for a file that was served before, the latest counts."""
@@ -32,6 +34,14 @@ class Ledger:
     def served(self, repo: str, commit: str, path: str) -> Served | None:
         """Return from where a file was served in this process, or None."""
         return self._served.get((repo, commit, path))
+
+    def refute(self, file: Path, looks: object) -> None:
+        """Note that a file that looks like this (size, mtime, inode) is not what its pin says."""
+        self._refuted[file] = looks
+
+    def refuted(self, file: Path, looks: object) -> bool:
+        """Whether that is known, so that a big file is not hashed for every question."""
+        return file in self._refuted and self._refuted[file] == looks
 
     def warn_once(self, subject: str, message: str, *args: object) -> None:
         """Warn about ``subject`` the first time only."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
-from pinformers._errors import BadContent, SourceError
+from pinformers._errors import BadContent, PinError, SourceError
 from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, read_ref
@@ -19,12 +19,13 @@ from pinformers.sources.base import Chain, Source
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What a pin is served with."""
+    """What a pin is served with; ``strict``: what it cannot serve is refused, nobody else is asked."""
 
     catalog: Catalog
     sources: Sequence[Source]
     ledger: Ledger
     hub_allowed: bool
+    strict: bool = False
 
 
 class PinnedRepo:
@@ -82,11 +83,14 @@ class PinnedRepo:
     def _deliver(self, path: str) -> bool:
         file = self.pin.files.get(path)
         try:
-            return self._settle_absent(path) if file is None else self._bring(path, file)
+            if file is None:
+                return self._settle_absent(path)
+            problem = self._bring(path, file)
         except (SourceError, BadContent) as exc:
-            return self._fall_back(path, f"no source delivered it ({exc})")
+            problem = f"no source delivered it ({exc})"
         except OSError as exc:
-            return self._fall_back(path, f"it cannot be put in place ({exc})")
+            problem = f"it cannot be put in place ({exc})"
+        return problem is None or self._fall_back(path, problem)
 
     def _settle_absent(self, path: str) -> bool:
         if self.has(path) is not False:
@@ -94,17 +98,24 @@ class PinnedRepo:
         self._adoption.note_made(self.cache.mark_absent(self.commit, path))
         return True
 
-    def _bring(self, path: str, file: PinnedFile) -> bool:
+    def _bring(self, path: str, file: PinnedFile) -> str | None:
+        """Put a pinned file in place; returns what stands in the way."""
         state = self.state(path)
         if state == "here":
-            return self._serve(path, "hub cache", "it is as it was when it was hashed")
+            self._serve(path, "hub cache", "it is as it was when it was hashed")
+            return None
         if state == "missing":
             return self._fetch(path, file)
-        if self._adoption.confirm(path):
-            return self._serve(path, "hub cache", "it was hashed and is what the pin says")
-        return self._fall_back(path, "the cached file is not what the pin says; `pinformers verify` repairs it")
+        target = self.cache.file(self.commit, path)
+        looks = signature(target)
+        if not self._means.ledger.refuted(target, looks):
+            if self._adoption.confirm(path):
+                self._serve(path, "hub cache", "it was hashed and is what the pin says")
+                return None
+            self._means.ledger.refute(target, looks)
+        return "the cached file is not what the pin says, `pinformers verify` repairs it"
 
-    def _fetch(self, path: str, file: PinnedFile) -> bool:
+    def _fetch(self, path: str, file: PinnedFile) -> str | None:
         chain = Chain(self._means.sources)
 
         def fill(out: BinaryIO) -> None:
@@ -117,8 +128,9 @@ class PinnedRepo:
         if written and chain.served:
             self._adoption.trust(path, file, frozenset(made))
         elif not self._adoption.confirm(path, frozenset(made)):
-            return self._fall_back(path, "another file has its place in the hub cache")
-        return self._serve(path, " + ".join(chain.served) or "hub cache", "every block was verified")
+            return "another file has its place in the hub cache, `pinformers verify` repairs it"
+        self._serve(path, " + ".join(chain.served) or "hub cache", "every block was verified")
+        return None
 
     def _wrote_ref(self) -> bool:
         """Whether the hub cache's ref for this revision is one that we left there for an earlier commit."""
@@ -128,16 +140,18 @@ class PinnedRepo:
             return False
         return f"refs/{self.revision}" in self._means.catalog.place(earlier, self.cache.cache_dir).made
 
-    def _serve(self, path: str, source: str, why: str) -> bool:
-        return self._note(path, "hits", Served(source, why))
+    def _serve(self, path: str, source: str, why: str) -> None:
+        self._note(path, "hits", Served(source, why))
 
     def _fall_back(self, path: str, why: str) -> bool:
         subject = f"{self.pin.repo}/{path}"
+        if self._means.strict:
+            raise PinError(subject, f"it is pinned and cannot be served, and the setting on_miss is 'error': {why}")
         message = "%s is pinned but not served: %s. Plain transformers goes on."
         self._means.ledger.warn_once(subject, message, subject, why)
-        return not self._note(path, "fallbacks", Served("plain transformers", why))
+        self._note(path, "fallbacks", Served("plain transformers", why))
+        return False
 
-    def _note(self, path: str, count: str, served: Served) -> bool:
+    def _note(self, path: str, count: str, served: Served) -> None:
         self._means.ledger.counts[count] += 1
         self._means.ledger.note(self.pin.repo, self.commit, path, served)
-        return True

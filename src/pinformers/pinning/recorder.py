@@ -120,7 +120,7 @@ class Recorder:
             self._count(-1)
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Work everything off now, also what other processes left; False when ``timeout`` (s) runs out or a job fails."""
+        """Work everything off now, also what others left; False when ``timeout`` (s) runs out or a job fails."""
         self.take_up()
         with self._wake:
             self._failed.clear()
@@ -194,6 +194,10 @@ class Recorder:
             return
         except (OSError, PinformersError) as exc:
             _logger.warning("%s is not pinned yet: %s; the next process tries again.", job.repo, exc)
+            self._done(job, told, keep=True)
+        except Exception:
+            # A fault of ours ends this job, not the thread: close() and flush() wait for it.
+            _logger.exception("%s is not pinned yet; the next process tries again.", job.repo)
             self._done(job, told, keep=True)
         else:
             self._done(job, told, keep=False)

@@ -14,6 +14,7 @@ _ON_MISS = {
     "passthrough": "plain transformers downloads it, and nothing is recorded",
     "error": "loading it is refused",
 }
+_NO_HUB = "the setting sources does not name the hub, so only what the hub cache holds can be loaded"
 
 
 def totals(resolver: Resolver) -> dict[str, Any]:
@@ -23,7 +24,7 @@ def totals(resolver: Resolver) -> dict[str, Any]:
     return {
         "cache_dir": resolver.default_cache,
         "state_dir": str(resolver.catalog.state_dir),
-        "sources": [*(source.name for source in resolver.sources), *(["hub"] if resolver.hub_allowed else [])],
+        "sources": [*(source.name for source in resolver.sources), *(["hub"] if resolver.policy.hub_allowed else [])],
         "on_miss": resolver.policy.on_miss,
         "pins": len(pins),
         "bytes": sum(pin.size for pin in pins),
@@ -53,7 +54,8 @@ def explanation(resolver: Resolver, repo: str, revision: str | None) -> dict[str
     pinned = resolver.find(repo, revision)
     said: dict[str, Any] = {"model": repo, "revision": revision or "main", "pinned": pinned is not None}
     if pinned is None:
-        why = _ON_MISS[resolver.policy.on_miss]
+        on_miss = resolver.policy.on_miss
+        why = _ON_MISS[on_miss] if resolver.hub_allowed or on_miss == "error" else _NO_HUB
         return {**said, "commit": None, "root": None, "complete": False, "why": f"no pin names it; {why}", "files": []}
     files = [_file(resolver, pinned, path) for path in sorted(pinned.pin.files)]
     files += [_other(resolver, pinned, path) for path in sorted(pinned.pin.others)]

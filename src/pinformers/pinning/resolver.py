@@ -52,7 +52,7 @@ class Resolver:
     @property
     def hub_allowed(self) -> bool:
         """Whether the hub may be asked for a model that no pin names."""
-        return self.policy.hub_allowed
+        return self.policy.hub_allowed and self.policy.on_miss != "error"
 
     def resolve(
         self, repo: str, revision: str | None, *, repo_type: str = "model", cache_dir: str | None = None
@@ -125,7 +125,8 @@ class Resolver:
         return RepoCache(cache_dir or self.default_cache, repo, repo_type, lock_timeout=self.policy.lock_timeout)
 
     def _means(self, sources: Sequence[Source]) -> Means:
-        return Means(self.catalog, sources, self.ledger, self.policy.hub_allowed)
+        strict = self.policy.on_miss == "error"
+        return Means(self.catalog, sources, self.ledger, self.hub_allowed, strict)
 
     def _learn(self, repo: str, commit: str, repo_type: str, facts: Facts) -> None:
         self._note(Job(repo, repo_type, commit, self.cache_dir or self.default_cache, frozenset(), facts))

@@ -33,13 +33,18 @@ class Garbage:
     sweep: Callable[[], object]
 
 
-def find_garbage(catalog: Catalog, default_cache: str) -> Iterator[Garbage]:
-    """Yield all garbage, older than an hour, of our records and of the hub caches that they name."""
+def find_garbage(catalog: Catalog, default_cache: str, *, moved: bool = False) -> Iterator[Garbage]:
+    """Yield all garbage, older than an hour, of our records and of the hub caches that they name.
+
+    ``moved`` counts the places in cache folders that are not there now as garbage; they may be on another disk.
+    """
     pins = list(catalog.pins())
     caches = {default_cache, *(place.cache_dir for pin in pins for place in catalog.places(pin))}
     for cache_dir in sorted(caches):
         yield from _staging(Path(cache_dir).glob("*--*/**/*"))
     yield from _staging(catalog.state_dir.rglob("*"))
+    if moved:
+        yield from (garbage for pin in pins for garbage in _moved(catalog, pin))
     vanished = {(pin.repo, pin.commit): list(_vanished(catalog, pin)) for pin in pins}
     for garbage in vanished.values():
         yield from garbage
@@ -71,6 +76,12 @@ def _vanished(catalog: Catalog, pin: Pin) -> Iterator[Garbage]:
         if _old(path):
             why = f"no file of {pin.repo}@{pin.commit} is left in {place.cache_dir}"
             yield Garbage("place", path, 0, why, lambda place=place: remove_place(catalog, pin, place))  # type: ignore[misc]
+
+
+def _moved(catalog: Catalog, pin: Pin) -> Iterator[Garbage]:
+    for place in catalog.places(pin):
+        if not Path(place.cache_dir).is_dir():
+            yield _file("place", catalog.place_path(pin, place.cache_dir), f"the cache {place.cache_dir} is not there")
 
 
 def _present(pin: Pin, place: Place) -> bool:

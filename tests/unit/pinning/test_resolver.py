@@ -9,8 +9,9 @@ import pytest
 
 from hub_stub import HubStub
 from pin_rooms import FILES, REPO, MemorySource, fill_cache, make_resolver, tree, write_folder
-from pinformers._errors import NotPinned
+from pinformers._errors import NotPinned, PinError
 from pinformers.ipfs.cid import CID
+from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.pinned import PinnedRepo
@@ -215,6 +216,34 @@ def test_on_miss_error_refuses_in_one_sentence(tmp_path: Path) -> None:
         strict.resolve(REPO, None)
     pin_folder(strict, write_folder(tmp_path / "folder"), REPO)
     assert strict.resolve(REPO, None) is not None
+
+
+def test_on_miss_error_asks_nobody_and_serves_nothing_else(tmp_path: Path) -> None:
+    strict = make_resolver(tmp_path, on_miss="error")
+    pinned = pin_folder(strict, write_folder(tmp_path / "folder"), REPO)
+    assert not strict.hub_allowed
+    assert not pinned.hub_allowed
+    pinned.cache.file(pinned.commit, "config.json").resolve().write_bytes(b"changed")
+    with pytest.raises(PinError, match="on_miss is 'error'"):
+        pinned.deliver(["config.json"])
+    pinned.cache.file(pinned.commit, "empty.txt").resolve().unlink()
+    pinned.cache.file(pinned.commit, "sub/vocab.txt").resolve().unlink()
+    with pytest.raises(PinError, match="no source delivered it"):
+        pinned.deliver(["sub/vocab.txt"])
+
+
+def test_a_changed_file_is_hashed_once_not_at_every_question(
+    pinned: PinnedRepo, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned.cache.file(pinned.commit, "config.json").resolve().write_bytes(b"changed")
+    hashed: list[str] = []
+    confirm = Adoption.confirm
+    monkeypatch.setattr(Adoption, "confirm", lambda self, path, *a: hashed.append(path) or confirm(self, path, *a))
+    for _ in range(3):
+        again = resolver.find(REPO, None)
+        assert again is not None
+        assert not again.deliver(["config.json"])
+    assert hashed == ["config.json"]
 
 
 def test_passthrough_records_nothing(hub: HubStub, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pin_rooms import FILES, REPO, make_resolver, tree, write_folder
 from pinformers.pinning import sweeping
 from pinformers.pinning.adoption import keep_blocks
 from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.checking import caches_away, check
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.recorder import Job
@@ -130,3 +131,15 @@ def test_looking_changes_nothing(resolver: Resolver, pin: Pin, tmp_path: Path, m
     before = tree(tmp_path)
     garbage(resolver)
     assert tree(tmp_path) == before
+
+
+def test_a_cache_folder_that_is_not_there_is_forgotten_only_when_told(tmp_path: Path) -> None:
+    resolver = make_resolver(tmp_path)
+    pinned = pin_folder(resolver, write_folder(tmp_path / "folder"), REPO)
+    (tmp_path / "hub").rename(tmp_path / "moved")
+    assert caches_away(resolver.catalog, [pinned.pin]) == {str(tmp_path / "hub")}
+    assert list(check(resolver.catalog, pinned.pin)) == []
+    assert list(find_garbage(resolver.catalog, resolver.default_cache)) == []
+    (found,) = find_garbage(resolver.catalog, resolver.default_cache, moved=True)
+    found.sweep()
+    assert resolver.catalog.places(pinned.pin) == []
