@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pinformers import _gate, _logging
+from pinformers import _gate, _logging, _metadata
 from pinformers._errors import SettingsError
 from pinformers.importing.hook import ImportHook
 
@@ -291,13 +291,5 @@ def _resolver() -> Iterator[Resolver]:
 
 
 def _versions() -> dict[str, str | None]:
-    # deferred: as above.
-    import importlib_metadata
-
-    found: dict[str, str | None] = {"python": sys.version.split()[0]}
-    for name in ("pinformers", "transformers", "huggingface_hub", "torch", "filelock"):
-        try:
-            found[name] = importlib_metadata.version(name)
-        except importlib_metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+    names = ("pinformers", "transformers", "huggingface_hub", "torch", "filelock")
+    return {"python": sys.version.split()[0], **{name: _metadata.version(name) for name in names}}

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import importlib_metadata
 import platformdirs
 
 from pinformers._errors import SettingsError
+from pinformers._metadata import entry_points
 from pinformers._settings import UNUSED, Loaded, Settings, load
 from pinformers.pinning.cache import normal
 from pinformers.pinning.catalog import Catalog
@@ -64,9 +64,7 @@ def read_settings(keywords: Mapping[str, Any], environ: Mapping[str, str] | None
 
 
 def _check_sources(names: tuple[str, ...]) -> None:
-    offered = (
-        {entry.name for entry in importlib_metadata.entry_points(group=GROUP)} if set(names) - set(BUILT_IN) else ()
-    )
+    offered = entry_points(GROUP) if set(names) - set(BUILT_IN) else {}
     for name in names:
         if name not in BUILT_IN and name not in offered:
             known = ", ".join(sorted({*BUILT_IN, *offered}))
@@ -76,8 +74,7 @@ def _check_sources(names: tuple[str, ...]) -> None:
 def _source(name: str, catalog: Catalog) -> Source:
     if name == "embedded":
         return EmbeddedSource(lambda: local_files(catalog), lambda: folder_blocks(catalog), catalog.version)
-    (entry,) = importlib_metadata.entry_points(group=GROUP, name=name)
-    source: Source = entry.load()()
+    source: Source = entry_points(GROUP)[name].load()()
     return source
 
 

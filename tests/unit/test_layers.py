@@ -13,6 +13,7 @@ FLOORS = {
     "_settings": 0,
     "_gate": 0,
     "_logging": 0,
+    "_metadata": 0,
     "ipfs": 1,
     "sources": 2,
     "importing": 3,
