@@ -144,7 +144,9 @@ def perform(scene: Scene, args: list[object], folder: Path) -> None:
 
 def is_ours(value: object) -> bool:
     """Whether ``value`` is code of pinformers."""
-    function = getattr(value, "__func__", value) if isinstance(value, classmethod | staticmethod | MethodType) else value
+    function = (
+        getattr(value, "__func__", value) if isinstance(value, classmethod | staticmethod | MethodType) else value
+    )
     return isinstance(function, FunctionType) and "/pinformers/importing/" in function.__code__.co_filename
 
 
@@ -274,6 +276,8 @@ def test_late_enabling_and_disabling_leave_every_object_as_it_was() -> None:
             assert "transformers.models.auto.modeling_auto.AutoModel.from_pretrained" in changed
             assert sys.modules["transformers"] is transformers
             assert wrapped(AutoModel) and wrapped(transformers.AutoProcessor)
+            if hasattr(transformers.utils.hub, "hf_api"):
+                assert is_ours(transformers.utils.hub.hf_api().model_info)
             for name, module in watched():
                 held = vars(module).get("cached_files")
                 assert held is None or name == "transformers.utils.hub" or is_ours(held), name
@@ -361,7 +365,7 @@ def test_a_wrong_setting_stops_enable_and_changes_nothing() -> None:
 
 
 def test_with_nothing_imported_before_sys_meta_path_is_as_it_was(tmp_path: Path) -> None:
-    code = '''
+    code = """
 import sys
 from importlib.machinery import PathFinder
 def seen():
@@ -373,7 +377,7 @@ handle = pinformers.enable()
 pinformers.get_status()
 handle.disable()
 print([str(finder) for finder in sys.meta_path if finder not in held[0]], seen() == before)
-'''
+"""
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, env=clean_env(tmp_path), capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[] True\n", "")
@@ -559,12 +563,12 @@ def test_eight_threads_that_import_at_once_all_get_the_classes(turn: int, stage:
 
 
 @scene
-def enable_beside_an_import() -> None:
+def enable_beside_an_import(reached: str) -> None:
     import pinformers
 
     thread = threading.Thread(target=importlib.import_module, args=("transformers",))
     thread.start()
-    while "transformers" not in sys.modules:
+    while reached not in sys.modules:
         time.sleep(0)
     handle = pinformers.enable()
     thread.join()
@@ -577,8 +581,9 @@ def enable_beside_an_import() -> None:
     assert traces() == []
 
 
-def test_enabling_while_another_thread_imports_covers_everything(stage: Stage) -> None:
-    stderr = stage.play("enable_beside_an_import")
+@pytest.mark.parametrize("reached", ["transformers", "transformers.utils.hub"])
+def test_enabling_while_another_thread_imports_covers_everything(reached: str, stage: Stage) -> None:
+    stderr = stage.play("enable_beside_an_import", reached)
     assert re.findall(r"Successfully patched (\d+) ", stderr) not in (["0"], [])
 
 
@@ -637,7 +642,10 @@ def test_errors_are_those_of_transformers_on_and_off() -> None:
         for cls in (AutoConfig, AutoModel, AutoTokenizer)
         for args in (("tiny/nowhere",), ("./no/such/folder",), (7,), (None,), ("a b",), ("a/b/c",))
     ]
-    off = [outcome(*call) for call in calls] + [outcome(AutoConfig), outcome(AutoConfig, pretrained_model_name_or_path=".")]
+    off = [outcome(*call) for call in calls] + [
+        outcome(AutoConfig),
+        outcome(AutoConfig, pretrained_model_name_or_path="."),
+    ]
     with pinformers.enable():
         on = [outcome(*call) for call in calls]
         on += [outcome(AutoConfig), outcome(AutoConfig, pretrained_model_name_or_path=".")]
@@ -837,7 +845,9 @@ BROKEN = {
         "__init__.py": "import sys, types\nsys.modules[__name__] = types.ModuleType(__name__)\nraise OSError(5, 'half')"
     },
     "a child later": {"__init__.py": "", "models/__init__.py": "", "models/auto/__init__.py": "raise LookupError('x')"},
-    "only the second time": {"__init__.py": "import sys\nsys.tries = getattr(sys, 'tries', 0) + 1\n1 / (sys.tries - 1)"},
+    "only the second time": {
+        "__init__.py": "import sys\nsys.tries = getattr(sys, 'tries', 0) + 1\n1 / (sys.tries - 1)"
+    },
 }
 
 
@@ -862,7 +872,9 @@ def test_without_transformers_the_import_fails_as_without_us(tmp_path: Path) -> 
     for switch in SWITCHES:
         assert outcomes(python, tmp_path, **switch) == plain
     code = "import pinformers; pinformers.enable(); print(pinformers.get_status()['versions']['transformers'])"
-    done = subprocess.run([str(python), "-c", code], env=clean_env(tmp_path), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [str(python), "-c", code], env=clean_env(tmp_path), capture_output=True, text=True, timeout=60
+    )
     assert (done.stdout, done.stderr) == ("None\n", "")
 
 
@@ -883,3 +895,4 @@ def test_a_transformers_that_fails_half_way_fails_the_same(broken: str, tmp_path
 
 if __name__ == "__main__":
     serve(sys.stdin)
+    os._exit(0)  # torch has much to say when it is taken apart

@@ -181,7 +181,9 @@ def test_a_wrong_variable_is_named_with_its_value_and_origin(name: str, value: s
     assert f"The setting {name} is {value!r} (from {variable}); it should be " in str(error)
 
 
-@pytest.mark.parametrize(("name", "written"), [("on_miss", "true"), ("log", "20"), ("sources", "[]"), ("cache_dir", "1")])
+@pytest.mark.parametrize(
+    ("name", "written"), [("on_miss", "true"), ("log", "20"), ("sources", "[]"), ("cache_dir", "1")]
+)
 def test_a_wrong_line_of_the_file_is_named_with_its_value_and_origin(name: str, written: str, file: Path) -> None:
     file.write_text(f"{name} = {written}\n")
     error = refused({}, {CONFIG: str(file)})

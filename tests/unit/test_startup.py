@@ -158,6 +158,12 @@ def test_the_two_lines_and_no_others(fake: dict[str, str]) -> None:
     assert lines(fake, "import pinformers.auto, pinformers; pinformers.enable(); import transformers") == two
 
 
+def test_a_line_that_site_reads_twice_switches_on_once(fake: dict[str, str]) -> None:
+    """It reads every .pth file of a virtual environment twice."""
+    code = "from pinformers import _activation, _autostart; _autostart.main(); print(len(_activation._STATE._handles))"
+    assert python(code, {**fake, "PINFORMERS": "1"}).stdout == "1\n"
+
+
 @pytest.mark.parametrize(
     ("variable", "line"), [("CI", CI), ("TRANSFORMERS_PATCH_DISABLE", DISABLED), ("STORAGE_FORCE_LOCAL", LOCAL)]
 )
@@ -173,14 +179,14 @@ def test_a_closed_gate_says_its_one_line(variable: str, line: str, fake: dict[st
 
 
 def test_a_forced_activation_passes_ci_whatever_start_up_said(fake: dict[str, str]) -> None:
-    code = '''
+    code = """
 import pinformers
 handle = pinformers.enable(force=True)
 import transformers
 print(pinformers.get_status()["applied"])
 handle.disable()
 print(pinformers.get_status()["enabled"])
-'''
+"""
     done = python(code, {**fake, "CI": "true", "PINFORMERS": "1"})
     assert done.stdout.split() == ["True", "False"]
     assert done.stderr.splitlines() == [ON[0], ON[1].format(2)]
@@ -200,8 +206,20 @@ def test_the_innermost_settings_say_what_is_shown(fake: dict[str, str]) -> None:
     assert lines(fake, code, PINFORMERS="1") == []
 
 
+def test_a_setting_without_effect_is_warned_of_once_and_as_every_other_line(fake: dict[str, str]) -> None:
+    warning = "[WARNING] The setting kubo_api (from PINFORMERS_KUBO_API) has no effect in this version."
+    ways = ("import transformers", "import pinformers.auto, transformers")
+    for code, switch in zip(ways, ("1", "0"), strict=True):
+        code += "; import pinformers; pinformers.get_status()"
+        given = {"PINFORMERS": switch, "PINFORMERS_KUBO_API": "x"}
+        assert sorted(lines(fake, code, **given)) == sorted([warning, ON[0], ON[1].format(2)])
+        assert lines(fake, code, PINFORMERS_LOG="warning", **given) == [warning]
+        assert lines(fake, code, PINFORMERS_LOG="off", **given) == []
+
+
 def test_an_application_that_configured_logging_gets_the_records(fake: dict[str, str]) -> None:
-    code = "import logging; logging.basicConfig(level={}, format='%(name)s|%(levelname)s|%(message)s')\nimport transformers"
+    shape = "%(name)s|%(levelname)s|%(message)s"
+    code = f"import logging; logging.basicConfig(level={{}}, format='{shape}')\nimport transformers"
     records = [f"pinformers|INFO|{line.removeprefix('[INFO] ')}" for line in (ON[0], ON[1].format(2))]
     assert lines(fake, code.format("'INFO'"), PINFORMERS="1") == records
     assert lines(fake, code.format("'WARNING'"), PINFORMERS="1") == []
