@@ -104,6 +104,12 @@ class _State:
         self._hook: ImportHook | None = None
         self.reason = "not enabled"
 
+    def attach(self, loaded: Loaded) -> None:
+        """Let ``loaded`` say what is shown, and show first what it asks for in vain."""
+        _logging.attach(loaded.settings.log)
+        for name, origin in loaded.idle.items():
+            _logging.LOGGER.warning("The setting %s (from %s) has no effect in this version.", name, origin)
+
     def enter(self, handle: Handle) -> None:
         with self._lock:
             self._handles.append(handle)
@@ -127,9 +133,9 @@ class _State:
         for handle in reversed(list(self._handles)):
             self.leave(handle, reason)
 
-    def show(self) -> None:
-        """Let the innermost activation say what is shown, or nobody."""
-        top = self.top
+    def show(self, handle: Handle | None = None) -> None:
+        """Let ``handle``, or else the innermost activation, say what is shown, or nobody."""
+        top = handle or self.top
         if top is None:
             _logging.detach()
         elif top.known is not None:
@@ -163,7 +169,9 @@ class _State:
         handle, verdict = next((pair for pair in judged if pair[1].open), judged[0])
         with contextlib.nullcontext() if verdict.open else contextlib.suppress(SettingsError):
             # The way out stays open where other settings of ours are wrong.
-            _logging.attach(handle.settings.settings.log)
+            if handle.known is None:
+                self.attach(handle.settings)
+            self.show(handle)
         _logging.say(verdict.line or _gate.PATCHING)
         for shut, why in judged:
             if not why.open:
@@ -196,7 +204,7 @@ def enable(*, force: bool = False, **settings: Any) -> Handle:
 
     loaded = read_settings(settings)
     verdict = _gate.judge(force=force)
-    _logging.attach(loaded.settings.log)
+    _STATE.attach(loaded)
     if not verdict.open:
         _logging.say(verdict.line)
         _STATE.show()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ import platformdirs
 
 from pinformers._errors import SettingsError
 from pinformers._metadata import entry_points
-from pinformers._settings import UNUSED, Loaded, Settings, load
+from pinformers._settings import Loaded, Settings, load
 from pinformers.pinning.cache import normal
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.resolver import Policy, Resolver, folder_blocks, local_files
@@ -21,7 +20,6 @@ from pinformers.sources.embedded import EmbeddedSource
 
 GROUP = "pinformers.sources"
 BUILT_IN = ("embedded", "hub")
-_logger = logging.getLogger("pinformers")
 
 
 def build_resolver(settings: Settings) -> Resolver:
@@ -53,22 +51,18 @@ def state_dir(settings: Settings) -> Path:
 
 
 def read_settings(keywords: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Loaded:
-    """Read and check all settings; raises SettingsError, warns of a setting that this version has no use for."""
+    """Read and check all settings; raises SettingsError."""
     loaded = load(keywords, environ)
-    _check_sources(loaded.settings.sources)
-    for name in UNUSED:
-        if loaded.origins[name] != "default":
-            origin = loaded.origins[name]
-            _logger.warning("The setting %s (from %s) has no effect in this version.", name, origin)
+    _check_sources(loaded.settings.sources, loaded.origins["sources"])
     return loaded
 
 
-def _check_sources(names: tuple[str, ...]) -> None:
+def _check_sources(names: tuple[str, ...], origin: str) -> None:
     offered = entry_points(GROUP) if set(names) - set(BUILT_IN) else {}
     for name in names:
         if name not in BUILT_IN and name not in offered:
             known = ", ".join(sorted({*BUILT_IN, *offered}))
-            raise SettingsError("sources", name, "the settings", f"among {known} (entry points in {GROUP} add more)")
+            raise SettingsError("sources", name, origin, f"among {known} (entry points in {GROUP} add more)")
 
 
 def _source(name: str, catalog: Catalog) -> Source:

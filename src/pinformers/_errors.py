@@ -24,6 +24,9 @@ class PinformersError(Exception):
 
     def __init__(self, *fields: object) -> None:
         super().__init__(*fields)
+        if isinstance(self, OSError):
+            # OSError takes two arguments for errno and strerror.
+            setattr(self, "errno", None)  # noqa: B010  (mypy: the other bases have no errno)
 
     def __str__(self) -> str:
         return " ".join(str(field) for field in self.args)

@@ -23,14 +23,6 @@ Publish = Literal["auto", "never", "required"]
 Log = Literal["debug", "info", "warning", "error", "off"]
 PREFIX = "PINFORMERS_"
 CONFIG = "PINFORMERS_CONFIG"
-# Variables of the same prefix that are not settings: the switch's own, and what tests are told by.
-_NOT_SETTINGS = {CONFIG}
-_FALSE = {"", "0", "false", "no", "off"}
-
-
-def truthy(value: str | None) -> bool:
-    """Whether an environment variable says yes: anything but unset, empty, 0, false, no and off."""
-    return value is not None and value.strip().lower() not in _FALSE
 
 
 def _path(value: object) -> Path | None:
@@ -118,6 +110,11 @@ class Loaded:
     settings: Settings
     origins: Mapping[str, str]
 
+    @property
+    def idle(self) -> dict[str, str]:
+        """The settings that are given and that this version has no use for, with their origins."""
+        return {name: self.origins[name] for name in UNUSED if self.origins[name] != "default"}
+
 
 def load(keywords: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Loaded:
     """Read all settings; raises SettingsError, which names the setting, for a wrong value or an unknown name."""
@@ -133,7 +130,7 @@ def load(keywords: Mapping[str, Any], environ: Mapping[str, str] | None = None) 
 
 def config_path(named: str | None) -> Path:
     """Return the TOML file: the one that PINFORMERS_CONFIG names, else config.toml in the user's config folder."""
-    return Path(named) if named else Path(platformdirs.user_config_dir("pinformers")) / "config.toml"
+    return Path(named).expanduser() if named else Path(platformdirs.user_config_dir("pinformers")) / "config.toml"
 
 
 def _from_file(named: str | None) -> dict[str, tuple[object, str]]:
