@@ -41,7 +41,7 @@ class MemorySource:
     """A source that holds blocks in a dict, counts what it is asked and can lie."""
 
     def __init__(self, blocks: Mapping[CID, bytes], name: str = "memory") -> None:
-        self.name, self.blocks, self.asked = name, dict(blocks), 0
+        self.name, self.blocks, self.asked, self.local = name, dict(blocks), 0, True
 
     def block(self, cid: CID) -> bytes:
         self.asked += 1

@@ -77,6 +77,8 @@ def _repair(resolver: Resolver, bad: list[Finding], *, quiet: bool) -> Repairs:
                 repairs.done[finding.file] = repair(resolver, finding)
             except PinError as exc:
                 repairs.failed[finding.file] = exc.advice
+            except OSError as exc:
+                repairs.failed[finding.file] = str(exc)
             bar(finding.pin.files[finding.path].size)
     return repairs
 

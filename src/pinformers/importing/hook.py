@@ -15,6 +15,7 @@ from pinformers.importing.wrapping import AutoWrappers, Loading, public_auto_cla
 
 PACKAGE = "transformers"
 AUTO = f"{PACKAGE}.models.auto."
+MODELS = f"{PACKAGE}.modeling_utils"
 
 
 class Events(Protocol):
@@ -106,6 +107,9 @@ class ImportHook:
         self._route.executed(name, module)
         if name.startswith(AUTO):
             self._wrappers.wrap_module(module)
+        elif name == MODELS:
+            # Concrete classes load through this one: while one does, nothing is hashed beside it.
+            self._wrappers.wrap(vars(module).get("PreTrainedModel"))
 
     def _seat(self) -> None:
         # processing_utils runs the package again past every finder and replaces it in sys.modules.

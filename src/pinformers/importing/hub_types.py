@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from pinformers.importing.calls import Call
-from pinformers.importing.protocols import Listing, Pinned
+from pinformers.importing.protocols import Listing, Pinned, Resolver
 
 
 def resolved_revision(call: Call, commit: str) -> str:
@@ -17,6 +17,13 @@ def resolved_revision(call: Call, commit: str) -> str:
     revision = getattr(call.revision, "initial", call.revision)
     value: str = resolved(resolved=commit, initial=revision, repo_id=str(call.repo), repo_type=call.repo_type)
     return value
+
+
+def forbid(call: Call, answer: Pinned | Resolver | None) -> None:
+    """Raise what the hub's client raises in offline mode, where the hub may not be asked."""
+    if answer is not None and not answer.hub_allowed:
+        error = sys.modules["huggingface_hub"].errors.OfflineModeIsEnabled
+        raise error(f"No pin answers for {call.repo}, and the settings of pinformers do not let the hub be asked.")
 
 
 def model_info(repo: str, pinned: Pinned) -> Any:

@@ -126,9 +126,11 @@ class Route:
         @functools.wraps(original)
         def list_repo_templates(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="repo_id")
-            _, pinned = self._ask(call)
-            if pinned is None or pinned.listing is None:
+            resolver, pinned = self._ask(call)
+            if resolver is None:
                 return original(*args, **kwargs)
+            if pinned is None or pinned.listing is None:
+                return call.run_beyond(pinned or resolver)
             return [name for name in hub_types.children(pinned.listing, TEMPLATES) if name.endswith(".jinja")]
 
         return list_repo_templates
@@ -137,9 +139,11 @@ class Route:
         @functools.wraps(original)
         def has_file(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="path_or_repo")
-            _, pinned = self._ask(call)
+            resolver, pinned = self._ask(call)
+            if resolver is None:
+                return original(*args, **kwargs)
             known = None if pinned is None or call.get("local_files_only") else pinned.has(str(call.get("filename")))
-            return original(*args, **kwargs) if known is None else known
+            return call.run_beyond(pinned or resolver) if known is None else known
 
         return has_file
 
@@ -170,6 +174,7 @@ class Route:
             resolver, pinned = self._ask(call)
             if pinned is not None and pinned.info is not None and not _asks_more(call):
                 return hub_types.model_info(str(call.repo), pinned)
+            hub_types.forbid(call, pinned or resolver)
             info = original(*args, **kwargs)
             if resolver is not None and info.sha is not None:
                 resolver.informed(str(call.repo), info.sha, repo_type="model", info=info)
@@ -187,6 +192,7 @@ class Route:
                     pinned.listing, str(call.get("path_in_repo") or ""), bool(call.get("recursive"))
                 )
                 return
+            hub_types.forbid(call, pinned or resolver)
             commit = commit_of(call.get("revision"))
             if commit is not None:
                 # A ResolvedRevision is sent as the branch that it was; the branch may have moved on since.
@@ -207,6 +213,7 @@ class Route:
             resolver, pinned = self._ask(call)
             if pinned is not None and pinned.listing is not None:
                 return sorted(pinned.listing)
+            hub_types.forbid(call, pinned or resolver)
             commit = _settled(resolver, call) if resolver is not None else None
             if resolver is None or commit is None or not hasattr(original, "__self__"):
                 return original(*args, **kwargs)
@@ -222,8 +229,11 @@ class Route:
         @functools.wraps(original)
         def repo_exists(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="repo_id")
-            _, pinned = self._ask(call)
-            return True if pinned is not None else original(*args, **kwargs)
+            resolver, pinned = self._ask(call)
+            if pinned is not None:
+                return True
+            hub_types.forbid(call, resolver)
+            return original(*args, **kwargs)
 
         return repo_exists
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,6 +20,7 @@ from pinformers.pinning.catalog import Catalog, Place, Stat
 from pinformers.pinning.pin import Hub, Pin, PinnedFile
 from pinformers.pinning.records import signature, write_bytes
 
+_BATCH = 1 << 30
 _logger = logging.getLogger("pinformers")
 
 
@@ -38,6 +40,22 @@ class Facts:
         return Facts(listing, info)
 
 
+def model_facts(info: object) -> Facts:
+    """Read a ``ModelInfo`` of huggingface_hub: the model's card, and its files as far as they are described."""
+    said = {name: getattr(info, name, None) for name in ("pipeline_tag", "library_name", "tags")}
+    listing = {str(sibling.rfilename): tree_entry(sibling) for sibling in getattr(info, "siblings", None) or ()}
+    return Facts(listing or None, said)
+
+
+def tree_entry(entry: object) -> dict[str, Any]:
+    """Read a ``RepoFile`` or ``RepoSibling`` of huggingface_hub into the keys of its tree cache."""
+    found = {name: getattr(entry, name, None) for name in ("size", "blob_id", "xet_hash")}
+    lfs = getattr(entry, "lfs", None)
+    if lfs is not None:
+        found.update(lfs_sha256=lfs.sha256, lfs_size=lfs.size)
+    return {name: value for name, value in found.items() if value is not None}
+
+
 @dataclass(slots=True)
 class Watch:
     """What a long piece of work tells and is told: bytes done, and whether to stop between two chunks."""
@@ -45,6 +63,23 @@ class Watch:
     progress: Callable[[int], None] | None = None
     stop: Callable[[], bool] | None = None
     rejected: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Batch:
+    """Hashed files that wait to be recorded together: a record is written whole and synced each time."""
+
+    files: dict[str, PinnedFile] = field(default_factory=dict)
+    stats: dict[str, Stat] = field(default_factory=dict)
+    since: float = field(default_factory=time.monotonic)
+
+    def add(self, path: str, file: PinnedFile, stat: Stat) -> None:
+        self.files[path], self.stats[path] = file, stat
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time: after a second, or as many bytes as take about that long to hash."""
+        return time.monotonic() - self.since > 1.0 or sum(file.size for file in self.files.values()) > _BATCH
 
 
 class Adoption:
@@ -61,36 +96,35 @@ class Adoption:
         found = ((path, signature(self._cache.file(known.commit, path))) for path in self._cache.files(known.commit))
         return [(path, stat[0]) for path, stat in found if stat is not None and stat != place.files.get(path)]
 
-    def run(self, facts: Facts, revision: str | None, watch: Watch, made: frozenset[str] = frozenset()) -> Pin:
-        """Hash and record what is pending, file by file, so that a stop (InterruptedError) loses one file at most."""
+    def run(self, facts: Facts, watch: Watch) -> Pin:
+        """Hash and record what is pending; a stop (InterruptedError) loses the file that is being hashed at most."""
         listing = self._cache.tree(self._empty.commit)
         facts = facts.joined(Facts(listing)) if listing is not None else facts
-        pin = self._record({}, {}, facts, made)
-        for path, _ in self.pending():
-            adopted = self._adopt(path, facts, watch)
-            if adopted is not None:
-                pin = self._record({path: adopted[0]}, {path: adopted[1]}, facts, frozenset())
-            elif path in watch.rejected and path not in pin.files:
-                _logger.warning("%s in %s is not pinned: %s.", path, self._cache.folder, watch.rejected[path])
-        if revision is not None and revision != pin.commit and pin.files:
-            self._catalog.set_ref(pin.repo, revision, pin.commit, pin.repo_type)
-        keep_blocks(self._catalog, pin.directory().cid, pin.directory().nodes)
+        pin = self._record({}, {}, facts)
+        batch = Batch()
+        try:
+            for path, _ in self.pending():
+                adopted = self._adopt(path, facts, watch)
+                if adopted is not None:
+                    batch.add(path, *adopted)
+                elif path in watch.rejected and path not in pin.files:
+                    _logger.warning("%s in %s is not pinned: %s.", path, self._cache.folder, watch.rejected[path])
+                if batch.due:
+                    self._record(batch.files, batch.stats, facts)
+                    batch = Batch()
+        finally:
+            pin = self._record(batch.files, batch.stats, facts)
         return pin
 
-    def confirm(self, path: str, made: frozenset[str] = frozenset()) -> bool:
-        """Hash one pinned file that changed its looks or is new; record it if it is still what the pin says."""
-        watch = Watch()
-        adopted = self._adopt(path, Facts(), watch)
-        if adopted is None:
-            return False
-        self._record({path: adopted[0]}, {path: adopted[1]}, Facts(), made)
-        return True
+    def confirm(self, path: str) -> tuple[PinnedFile, Stat] | None:
+        """Hash one pinned file that changed its looks or is new; returns it if it is still what the pin says."""
+        return self._adopt(path, Facts(), Watch())
 
-    def trust(self, path: str, file: PinnedFile, made: frozenset[str]) -> None:
-        """Record a file that was verified while it was written."""
-        stat = signature(self._cache.file(self._empty.commit, path))
-        if stat is not None:
-            self._record({path: file}, {path: stat}, Facts(), made)
+    def record(self, path: str, file: PinnedFile, made: Iterable[str] = (), stat: Stat | None = None) -> None:
+        """Record a file that was verified, as it looks now or as ``stat`` says, and what was made to place it."""
+        looks = stat or signature(self._cache.file(self._empty.commit, path))
+        if looks is not None:
+            self._record({path: file}, {path: looks}, Facts(), frozenset(made))
 
     def note_made(self, made: list[str]) -> None:
         """Record what we created in the repo's folder, so that it may be deleted again."""
@@ -107,6 +141,9 @@ class Adoption:
         target = self._cache.file(self._empty.commit, path)
         before = signature(target)
         if before is None:
+            return None
+        if facts.listing is not None and path not in facts.listing:
+            watch.rejected[path] = "the hub's listing of this commit does not have it"
             return None
         hub = self._hub_entry(path, before[0], facts)
         # The blob id of an LFS file is that of its pointer, so its bytes need no git hash.
@@ -139,7 +176,11 @@ class Adoption:
         return None
 
     def _record(
-        self, files: Mapping[str, PinnedFile], stats: Mapping[str, Stat], facts: Facts, made: frozenset[str]
+        self,
+        files: Mapping[str, PinnedFile],
+        stats: Mapping[str, Stat],
+        facts: Facts,
+        made: frozenset[str] = frozenset(),
     ) -> Pin:
         pin = Pin(
             repo=self._empty.repo,

@@ -15,11 +15,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pinformers._errors import PinError
 from pinformers.pinning.pin import check_path, check_revision, repo_folder
 from pinformers.pinning.records import lock, read_json, sync, write_bytes
 
 Fill = Callable[[BinaryIO], None]
 STAGING = ".pinformers.incomplete"
+_UNFINISHED = ".incomplete"
 _TREE_FORMAT = 1
 _TREE_KEYS = ("size", "blob_id", "lfs_sha256", "lfs_size", "xet_hash")
 
@@ -61,7 +63,7 @@ class RepoCache:
         """Yield the paths of all files that a snapshot holds; a broken link is not one."""
         snapshot = self.folder / "snapshots" / commit
         for path in sorted(snapshot.rglob("*")):
-            if path.is_file():
+            if path.is_file() and not path.name.endswith(_UNFINISHED):
                 yield path.relative_to(snapshot).as_posix()
 
     def etag(self, commit: str, path: str) -> str | None:
@@ -76,9 +78,13 @@ class RepoCache:
     def tree(self, commit: str) -> dict[str, Mapping[str, Any]] | None:
         """Return the hub's listing of a commit, if huggingface_hub (2.4 on) kept it."""
         value = read_json(self._tree_path(commit))
-        if value is None or value.get("format_version") != _TREE_FORMAT or not isinstance(value.get("files"), dict):
+        if value is None or value.get("format_version") != _TREE_FORMAT:
             return None
-        return {check_path(path): dict(entry) for path, entry in value["files"].items()}
+        try:
+            return {check_path(path): dict(entry) for path, entry in value["files"].items()}
+        except (AttributeError, KeyError, TypeError, ValueError, PinError):
+            # As huggingface_hub does: what cannot be read counts as no listing.
+            return None
 
     def marked_absent(self, commit: str, path: str) -> bool:
         """Whether the hub once said that the commit has no such file."""

@@ -9,15 +9,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pinformers._errors import PinError
-from pinformers.pinning.pin import Pin, check_revision, merge, repo_folder
+from pinformers.pinning.pin import Pin, check_path, check_revision, merge, repo_folder
 from pinformers.pinning.records import lock, read_json, signature, write_bytes, write_json
 
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _logger = logging.getLogger("pinformers")
 T = TypeVar("T")
 Stat = tuple[int, int, int]
@@ -41,8 +44,8 @@ class Place:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Place:
-        files = {path: (int(s[0]), int(s[1]), int(s[2])) for path, s in value["files"].items()}
-        return cls(str(value["cache_dir"]), files, frozenset(value["made"]))
+        files = {check_path(path): (int(s[0]), int(s[1]), int(s[2])) for path, s in value["files"].items()}
+        return cls(str(value["cache_dir"]), files, frozenset(check_path(name) for name in value["made"]))
 
 
 class Catalog:
@@ -57,7 +60,9 @@ class Catalog:
 
     def pin(self, repo: str, commit: str, repo_type: str = "model") -> Pin | None:
         """Return the pin of a commit, or None. A record that cannot be read counts as none."""
-        return self._load(self.pin_path(repo, commit, repo_type), Pin.from_json)
+        pin = self._load(self.pin_path(repo, commit, repo_type), Pin.from_json)
+        # A record under another's name is nobody's.
+        return pin if pin is not None and (pin.repo, pin.commit) == (repo, commit) else None
 
     def pins(self) -> Iterator[Pin]:
         """Yield every pin."""
@@ -93,11 +98,20 @@ class Catalog:
         """Return the commit that a branch or tag was last seen at, and when (ns), or None."""
         return read_ref(self._ref_path(repo, revision, repo_type))
 
-    def set_ref(self, repo: str, revision: str, commit: str, repo_type: str = "model") -> None:
-        """Note that ``revision`` is ``commit`` now."""
+    def set_ref(
+        self, repo: str, revision: str, commit: str, repo_type: str = "model", *, noted: int | None = None
+    ) -> None:
+        """Note that ``revision`` was ``commit`` at ``noted`` (ns since the epoch; now, where it is None).
+
+        What is known of a later time stays.
+        """
         known = self.ref(repo, revision, repo_type)
-        if known is None or known[0] != commit:
-            write_bytes(self._ref_path(repo, revision, repo_type), commit.encode())
+        if noted is not None and known is not None and known[1] >= noted:
+            return
+        path = self._ref_path(repo, revision, repo_type)
+        write_bytes(path, commit.encode())
+        if noted is not None:
+            os.utime(path, ns=(noted, noted))
 
     def refs(self, repo: str, repo_type: str = "model") -> dict[str, str]:
         """Return every known branch and tag of a repo with its commit."""
@@ -159,10 +173,9 @@ class Catalog:
             return None
         cached = self._read.get(path)
         if cached is None or cached[0] != stat:
-            value = read_json(path)
             try:
-                cached = (stat, parse(value) if value is not None else None)
-            except (PinError, KeyError, TypeError, ValueError, IndexError) as exc:
+                cached = (stat, parse(read_json(path) or {}))
+            except (PinError, KeyError, TypeError, ValueError, IndexError, AttributeError) as exc:
                 # Half a record cannot be seen (renames), so this is another format or another hand: not ours.
                 _logger.warning("The record %s cannot be read (%s) and counts as none; delete it.", path, exc)
                 cached = (stat, None)
@@ -178,6 +191,9 @@ def key(cache_dir: str) -> str:
 def read_ref(path: Path) -> tuple[str, int] | None:
     """Return the commit in a ref file and its mtime (ns), or None."""
     stat = signature(path)
-    if stat is None or not path.is_file():
+    try:
+        commit = path.read_text(encoding="ascii").strip() if stat is not None else ""
+    except (OSError, ValueError):
         return None
-    return path.read_text().strip(), stat[1]
+    # Its content becomes part of a path; an empty one is what a power loss leaves of an unsynced write.
+    return (commit, stat[1]) if stat is not None and _COMMIT.fullmatch(commit) else None

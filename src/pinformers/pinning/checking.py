@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 from pinformers._errors import BadContent, PinError, SourceError
 from pinformers.ipfs.cid import CID, Block
 from pinformers.ipfs.unixfs import FileDag, hash_file
 from pinformers.pinning.adoption import Adoption, keep_blocks, kept_blocks
-from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.cache import STAGING, RepoCache
 from pinformers.pinning.catalog import Catalog
-from pinformers.pinning.fetching import write_file
-from pinformers.pinning.hub_pins import fetch_file
+from pinformers.pinning.fetching import fetch_file
+from pinformers.pinning.hub_pins import download_file
 from pinformers.pinning.pin import Pin, PinnedFile
 from pinformers.pinning.records import signature
 from pinformers.pinning.resolver import Resolver
-from pinformers.sources.base import Chain
+from pinformers.sources.base import Chain, Source
 
 State = Literal["good", "bad", "missing", "unreadable"]
 Progress = Callable[[int], None]
@@ -60,10 +63,8 @@ def bytes_to_check(catalog: Catalog, pin: Pin) -> int:
 
 def check(catalog: Catalog, pin: Pin, progress: Progress | None = None) -> Iterator[Finding]:
     """Yield a finding for every pinned file in every hub cache; a good one is recorded as it looks now."""
-    directory = pin.directory()
-    _mend_blocks(catalog, directory.cid, directory.nodes)
     for cache, path in _files(catalog, pin):
-        yield _check_file(catalog, pin, cache, path, progress)
+        yield check_file(catalog, pin, cache, path, progress)
 
 
 def caches_away(catalog: Catalog, pins: Iterable[Pin]) -> set[str]:
@@ -82,7 +83,8 @@ def _files(catalog: Catalog, pin: Pin) -> Iterator[tuple[RepoCache, str]]:
                 yield cache, path
 
 
-def _check_file(catalog: Catalog, pin: Pin, cache: RepoCache, path: str, progress: Progress | None) -> Finding:
+def check_file(catalog: Catalog, pin: Pin, cache: RepoCache, path: str, progress: Progress | None = None) -> Finding:
+    """Hash one pinned file; a good one is recorded as it looks now."""
     target, file = cache.file(pin.commit, path), pin.files[path]
     before = signature(target)
     if before is None:
@@ -95,7 +97,7 @@ def _check_file(catalog: Catalog, pin: Pin, cache: RepoCache, path: str, progres
         return Finding(pin, cache, path, "bad", wrong)
     _mend_blocks(catalog, dag.cid, dag.nodes)
     if signature(target) == before:
-        Adoption(catalog, cache, pin.repo, pin.commit, pin.repo_type).trust(path, file, frozenset())
+        Adoption(catalog, cache, pin.repo, pin.commit, pin.repo_type).record(path, file, stat=before)
     return Finding(pin, cache, path, "good")
 
 
@@ -109,28 +111,67 @@ def _difference(dag: FileDag, file: PinnedFile) -> str | None:
 
 def _mend_blocks(catalog: Catalog, cid: CID, nodes: tuple[Block, ...]) -> None:
     path = catalog.dag_path(str(cid))
-    if nodes and not kept_blocks(path):
+    if nodes and kept_blocks(path) != nodes:
         path.unlink(missing_ok=True)
         keep_blocks(catalog, cid, nodes)
 
 
-def repair(resolver: Resolver, finding: Finding) -> str:
-    """Remove the bad bytes, fetch the file again, and return who delivered it; raises PinError when nobody does."""
-    _discard(finding)
-    served = _ask_sources(resolver, finding)
-    if served is not None:
-        return served
-    if finding.pin.origin != "hub" or not resolver.policy.hub_allowed:
-        advice = "no source delivers it; pin the folder it came from again"
-        raise PinError(str(finding.file), advice if finding.pin.origin == "folder" else "no source delivers it")
-    fetch_file(finding.pin, finding.path, finding.cache.cache_dir)
-    if not _adoption(resolver, finding).confirm(finding.path):
-        raise PinError(str(finding.file), "the hub sent other bytes than the pin says; they stay unpinned")
+def repair(resolver: Resolver, finding: Finding, sources: Sequence[Source] | None = None) -> str:
+    """Fetch a bad or missing file again, from the resolver's or from other ``sources``; return who delivered it.
+
+    Raises PinError or OSError when nobody does; the bad bytes are then where they were.
+    """
+    if finding.state == "unreadable":
+        raise PinError(str(finding.file), "it cannot be read, so nothing is known against it; see to the disk first")
+    with _set_aside(finding):
+        chain = Chain(resolver.sources if sources is None else sources)
+        source = _ask_sources(resolver, finding, chain) or _ask_hub(resolver, finding)
+        found = _adoption(resolver, finding).confirm(finding.path)
+        if found is None:
+            raise PinError(str(finding.file), f"what {source} sent is not what the pin says")
+        _adoption(resolver, finding).record(finding.path, found[0], (), found[1])
+    return source
+
+
+def _ask_sources(resolver: Resolver, finding: Finding, chain: Chain) -> str | None:
+    try:
+        made, _ = fetch_file(finding.cache, finding.pin, finding.path, chain)
+    except (SourceError, BadContent):
+        return None
+    _adoption(resolver, finding).note_made(made)
+    return " + ".join(chain.served) or "hub cache"
+
+
+def _ask_hub(resolver: Resolver, finding: Finding) -> str:
+    if finding.pin.origin == "folder":
+        raise PinError(str(finding.file), "no source delivers it; pin the folder it came from again")
+    if not resolver.policy.hub_allowed:
+        raise PinError(str(finding.file), "no source delivers it, and the setting sources does not name the hub")
+    download_file(finding.pin, finding.path, finding.cache.cache_dir)
     return "hub"
 
 
-def _discard(finding: Finding) -> None:
-    """Remove what the snapshot's file leads to, where that lies in the hub cache under the name of the good bytes."""
+@contextmanager
+def _set_aside(finding: Finding) -> Iterator[None]:
+    """Move the bad bytes out of the way: for good when the block ends well, back when it does not."""
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for path in _in_the_way(finding):
+            if os.path.lexists(path):
+                aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{STAGING}")
+                path.rename(aside)
+                moved.append((path, aside))
+        yield
+    except BaseException:
+        for path, aside in reversed(moved):
+            aside.replace(path)
+        raise
+    for _, aside in moved:
+        aside.unlink(missing_ok=True)
+
+
+def _in_the_way(finding: Finding) -> Iterator[Path]:
+    """Yield what the snapshot's file leads to, where that lies in the hub cache under the name of the good bytes."""
     link, file, cache = finding.file, finding.pin.files[finding.path], finding.cache
     etag = cache.etag(finding.pin.commit, finding.path)
     if etag is not None and etag in (file.etag, file.sha256):
@@ -138,24 +179,9 @@ def _discard(finding: Finding) -> None:
         shared = blob.resolve()
         if blob.is_symlink() and Path(cache.cache_dir) / "blobs" in shared.parents:
             # The cache-wide store of huggingface_hub 2.4: all who link to it get the bad bytes.
-            shared.unlink(missing_ok=True)
-        blob.unlink(missing_ok=True)
-    link.unlink(missing_ok=True)
-
-
-def _ask_sources(resolver: Resolver, finding: Finding) -> str | None:
-    chain = Chain(resolver.sources)
-    file = finding.pin.files[finding.path]
-
-    def fill(out: BinaryIO) -> None:
-        write_file(file, chain.fetch, out)
-
-    try:
-        made = finding.cache.add_file(finding.pin.commit, finding.path, file.etag or file.sha256, fill)
-    except (SourceError, BadContent):
-        return None
-    confirmed = _adoption(resolver, finding).confirm(finding.path, frozenset(made))
-    return (" + ".join(chain.served) or "hub cache") if confirmed else None
+            yield shared
+        yield blob
+    yield link
 
 
 def _adoption(resolver: Resolver, finding: Finding) -> Adoption:

@@ -11,6 +11,7 @@ from typing import Any
 from pinformers._errors import PinError
 from pinformers.ipfs.unixfs import FileDag, hash_file
 from pinformers.pinning.adoption import keep_blocks, now
+from pinformers.pinning.checking import check_file, repair
 from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision
 from pinformers.pinning.pinned import PinnedRepo
 from pinformers.pinning.removal import remove_pin
@@ -71,38 +72,45 @@ def pin_folder(
     """
     check_repo(repo)
     check_revision(revision)
-    paths = _paths(folder)
-    dags = {path: hash_file(folder / path, git=True, progress=progress) for path in paths}
+    dags = {path: hash_file(folder / path, git=True, progress=progress) for path in _paths(folder)}
+    pin = _committed(folder, repo, dags)
+    known = resolver.catalog.pin(repo, pin.commit)
+    try:
+        pinned = _bring(resolver, pin, folder, dags, revision, progress)
+    except BaseException:
+        # Half a model is worth nothing, and a full disk wants its bytes back; what was pinned before stays.
+        if known is None:
+            remove_pin(resolver.catalog, pin)
+        raise
+    # Last, so that the name never stands for half a model.
+    pinned.settle()
+    resolver.catalog.set_ref(repo, revision, pin.commit)
+    return resolver.bind(pinned.pin, revision, resolver.sources)
+
+
+def _committed(folder: Path, repo: str, dags: dict[str, FileDag]) -> Pin:
     files = {path: _pinned(path, dag) for path, dag in dags.items()}
     draft = Pin(repo=repo, commit="", files=files, listed=True, info=_card(folder), origin="folder", pinned_at=now())
-    directory = draft.directory()
-    pin = resolver.catalog.add(dataclasses.replace(draft, commit=directory.cid.digest.hex()[:40]))
-    keep_blocks(resolver.catalog, directory.cid, directory.nodes)
-    for dag in dags.values():
-        keep_blocks(resolver.catalog, dag.cid, dag.nodes)
-    try:
-        _bring(resolver, pin, folder, dags, revision, progress)
-    except OSError:
-        # Half a model is worth nothing, and a full disk wants its bytes back.
-        remove_pin(resolver.catalog, pin)
-        raise
-    resolver.catalog.set_ref(repo, revision, pin.commit)
-    found = resolver.find(repo, revision)
-    if found is None:
-        raise PinError(str(folder), f"it could not be recorded in {resolver.catalog.state_dir}")
-    return found
+    return dataclasses.replace(draft, commit=draft.directory().cid.digest.hex()[:40])
 
 
 def _bring(
     resolver: Resolver, pin: Pin, folder: Path, dags: dict[str, FileDag], revision: str, progress: Progress | None
-) -> None:
+) -> PinnedRepo:
     source = EmbeddedSource(lambda: [_local(folder / path, dag) for path, dag in dags.items()], name="folder")
-    pinned = resolver.bind(pin, revision, [source])
-    for path in dags:
-        if not pinned.deliver([path]):
+    pinned = resolver.bind(resolver.catalog.add(pin), revision, [source])
+    for path, dag in dags.items():
+        keep_blocks(resolver.catalog, dag.cid, dag.nodes)
+        if pinned.state(path) == "changed":
+            # What lies there under this name may be right all the same; if not, here are the right bytes.
+            finding = check_file(resolver.catalog, pinned.pin, pinned.cache, path)
+            if finding.state != "good":
+                repair(resolver, finding, [source])
+        elif not pinned.place(path):
             raise PinError(str(folder / path), "it could not be copied into the hub cache; the log says why")
         if progress is not None:
-            progress(dags[path].size)
+            progress(dag.size)
+    return pinned
 
 
 def _local(path: Path, dag: FileDag) -> LocalFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,9 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pinformers._errors import PinError
-from pinformers.pinning.adoption import Adoption, Facts, Watch
+from pinformers.pinning.adoption import Adoption, Facts, Watch, model_facts
 from pinformers.pinning.cache import RepoCache
-from pinformers.pinning.pin import Hub, Pin, check_repo, check_revision
+from pinformers.pinning.pin import Pin, check_repo, check_revision
 from pinformers.pinning.recorder import Job, record
 from pinformers.pinning.records import lock
 from pinformers.pinning.resolver import Resolver
@@ -68,7 +69,7 @@ def pin_model(resolver: Resolver, wanted: Wanted, begin: Callable[[int], Callabl
     found = _download(resolver, cache, wanted) if here is None else _Found(here)
     adoption = Adoption(resolver.catalog, cache, wanted.repo, found.commit)
     watch = Watch(begin(sum(size for _, size in adoption.pending())))
-    revisions = frozenset({wanted.revision} - {found.commit})
+    revisions = {} if wanted.revision == found.commit else {wanted.revision: time.time_ns()}
     job = Job(wanted.repo, "model", found.commit, cache.cache_dir, revisions, found.facts)
     # The lock of the recorder: what another process is hashing just now is not hashed twice.
     with lock(resolver.catalog.state_dir / "locks" / f"{job.name}.lock", resolver.policy.lock_timeout):
@@ -79,7 +80,7 @@ def pin_model(resolver: Resolver, wanted: Wanted, begin: Callable[[int], Callabl
     return Pinned(pin, found.how, watch.rejected, found.unasked)
 
 
-def fetch_file(pin: Pin, path: str, cache_dir: str) -> None:
+def download_file(pin: Pin, path: str, cache_dir: str) -> None:
     """Have huggingface_hub's client download one file of a pinned commit to where it always does."""
     # deferred: an import of half a second that only a download needs.
     from huggingface_hub import hf_hub_download
@@ -110,7 +111,7 @@ def _here(resolver: Resolver, cache: RepoCache, wanted: Wanted) -> str | None:
 def _download(resolver: Resolver, cache: RepoCache, wanted: Wanted) -> _Found:
     if not resolver.policy.hub_allowed:
         raise PinError(wanted.repo, "not all of it is in the hub cache, and the setting sources does not name the hub")
-    # deferred: see fetch_file.
+    # deferred: see download_file.
     from huggingface_hub import snapshot_download
 
     with _hub_errors(wanted.repo):
@@ -130,26 +131,17 @@ def _download(resolver: Resolver, cache: RepoCache, wanted: Wanted) -> _Found:
 
 
 def _ask(repo: str, commit: str) -> Facts:
-    # deferred: see fetch_file.
+    # deferred: see download_file.
     from huggingface_hub import HfApi
 
     with _hub_errors(repo):
         info = HfApi().model_info(repo, revision=commit, files_metadata=True)
-    said = {name: getattr(info, name, None) for name in ("pipeline_tag", "library_name", "tags")}
-    listing = {sibling.rfilename: _entry(sibling) for sibling in info.siblings or ()}
-    return Facts(listing or None, said)
-
-
-def _entry(sibling: object) -> Hub:
-    known = {"size": getattr(sibling, "size", None), "blob_id": getattr(sibling, "blob_id", None)}
-    found = {name: value for name, value in known.items() if value is not None}
-    lfs = getattr(sibling, "lfs", None)
-    return {**found, "lfs_sha256": lfs.sha256, "lfs_size": lfs.size} if lfs is not None else found
+    return model_facts(info)
 
 
 @contextmanager
 def _hub_errors(repo: str) -> Iterator[None]:
-    # deferred: see fetch_file.
+    # deferred: see download_file.
     from huggingface_hub.errors import HfHubHTTPError
 
     # Its HTTP client is requests, httpx or httpx2 by version, whose errors are no OSError in the latter two.

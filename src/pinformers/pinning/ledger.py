@@ -25,7 +25,7 @@ class Ledger:
         self.counts: Counter[str] = Counter()
         self._served: dict[tuple[str, str, str], Served] = {}
         self._warned: set[str] = set()
-        self._refuted: dict[Path, object] = {}
+        self._judged: dict[Path, tuple[object, bool]] = {}
 
     def note(self, repo: str, commit: str, path: str, served: Served) -> None:
         """Note from where a file was served; for a file that was served before, the latest counts."""
@@ -35,13 +35,14 @@ class Ledger:
         """Return from where a file was served in this process, or None."""
         return self._served.get((repo, commit, path))
 
-    def refute(self, file: Path, looks: object) -> None:
-        """Note that a file that looks like this (size, mtime, inode) is not what its pin says."""
-        self._refuted[file] = looks
+    def judge(self, file: Path, looks: object, good: bool) -> None:
+        """Note whether a file that looks like this (size, mtime, inode) is what its pin says."""
+        self._judged[file] = (looks, good)
 
-    def refuted(self, file: Path, looks: object) -> bool:
-        """Whether that is known, so that a big file is not hashed for every question."""
-        return file in self._refuted and self._refuted[file] == looks
+    def verdict(self, file: Path, looks: object) -> bool | None:
+        """Return what was noted of a file that looks like this; a big one is not hashed for every question."""
+        known = self._judged.get(file)
+        return known[1] if known is not None and known[0] == looks else None
 
     def warn_once(self, subject: str, message: str, *args: object) -> None:
         """Warn about ``subject`` the first time only."""

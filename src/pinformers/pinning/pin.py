@@ -15,6 +15,9 @@ FORMAT = 1
 Hub = Mapping[str, Any]
 Origin = Literal["hub", "folder"]
 _REPO = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_REPO_TYPES = ("model", "dataset", "space")
 _REVISION = re.compile(r"[^\s\\:*?\"<>|\x00-\x1f]+")
 
 
@@ -28,9 +31,18 @@ def check_path(path: str) -> str:
 
 def check_repo(repo: str) -> str:
     """Return ``repo`` if it has the hub's form ``name`` or ``org/name``; raise PinError otherwise."""
-    if not _REPO.fullmatch(repo) or ".." in repo or repo.startswith((".", "-")):
+    # The rules of huggingface_hub's validate_repo_id; "--" would also make two repos share a folder.
+    wrong = ".." in repo or "--" in repo or repo.startswith((".", "-")) or repo.endswith((".", "-", ".git"))
+    if wrong or len(repo) > 96 or not _REPO.fullmatch(repo):
         raise PinError(repr(repo), "a model is named like 'org/model', in letters, digits, '.', '_' and '-'")
     return repo
+
+
+def check_commit(commit: str) -> str:
+    """Return ``commit`` if it is 40 hex digits; raise PinError otherwise."""
+    if not _COMMIT.fullmatch(commit):
+        raise PinError(repr(commit), "a commit is 40 hex digits")
+    return commit
 
 
 def check_revision(revision: str) -> str:
@@ -70,8 +82,11 @@ class PinnedFile:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> PinnedFile:
-        cid = str(CID.parse(value["cid"]))
-        return cls(int(value["size"]), cid, int(value["dag_size"]), str(value["sha256"]), dict(value.get("hub", {})))
+        cid, sha256, hub = str(CID.parse(value["cid"])), str(value["sha256"]), dict(value.get("hub", {}))
+        if not _SHA256.fullmatch(sha256) or hub.get("lfs_sha256", sha256) != sha256:
+            # The hub cache trusts a blob that is named by a sha256 to have it.
+            raise ValueError(f"{sha256!r} is no sha256, or not the one of the LFS file")
+        return cls(int(value["size"]), cid, int(value["dag_size"]), sha256, hub)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +151,15 @@ class Pin:
     def from_json(cls, value: Mapping[str, Any]) -> Pin:
         """Read a pin; raise PinError, with one sentence, for anything that is not one."""
         try:
+            if value["format"] != FORMAT or value["repo_type"] not in _REPO_TYPES:
+                raise ValueError(f"its format is {value['format']!r}, its type {value['repo_type']!r}")
             return cls(
                 repo=check_repo(value["repo"]),
-                commit=check_revision(value["commit"]),
+                commit=check_commit(value["commit"]),
                 files={check_path(path): PinnedFile.from_json(file) for path, file in value["files"].items()},
                 others={check_path(path): dict(hub) for path, hub in value["others"].items()},
                 listed=bool(value["listed"]),
-                info=value["info"],
+                info=None if value["info"] is None else dict(value["info"]),
                 origin="folder" if value["origin"] == "folder" else "hub",
                 repo_type=str(value["repo_type"]),
                 pinned_at=str(value["pinned_at"]),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 from pinformers._errors import BadContent, PinError, SourceError
 from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.cache import RepoCache
-from pinformers.pinning.catalog import Catalog, read_ref
-from pinformers.pinning.fetching import write_file
+from pinformers.pinning.catalog import Catalog, Stat, read_ref
+from pinformers.pinning.fetching import fetch_file
 from pinformers.pinning.ledger import Ledger, Served
 from pinformers.pinning.pin import Hub, Pin, PinnedFile
 from pinformers.pinning.records import signature
@@ -65,29 +66,45 @@ class PinnedRepo:
     def deliver(self, paths: Sequence[str], *, local: bool = False) -> bool:
         """Put ``paths`` in place; True when each now lies in the hub cache or is known to be absent.
 
-        ``local`` is for callers that forbid the network: every source of today is on this machine.
+        ``local`` asks only sources that answer from this machine.
         """
-        results = [self._deliver(path) for path in paths]
+        brought: list[str] = []
+        results = [self._deliver(path, local, brought) for path in paths]
+        if brought:
+            self.settle(brought)
         return all(results)
+
+    def settle(self, made: Sequence[str] = ()) -> None:
+        """Leave ref and listing where the hub's client would, once files were brought."""
+        ours = self._wrote_ref()
+        with self._noted(self.cache.cache_dir):
+            left = self.cache.add_ref(self.revision, self.commit, ours=ours)
+            left += self.cache.add_tree(self.commit, self.listing) if self.listing is not None else []
+            self._adoption.note_made([*made, *left])
+
+    def place(self, path: str) -> bool:
+        """Put one pinned file in place, without a word of it in refs and listings."""
+        return self._deliver(path, False, [])
 
     def state(self, path: str) -> Literal["here", "changed", "missing"]:
         """Say whether a pinned file lies in the cache as it was when it was hashed."""
-        stat = signature(self.cache.file(self.commit, path))
-        recorded = self._means.catalog.place(self.pin, self.cache.cache_dir).files.get(path)
-        if stat is None:
+        looks = self._looks(path)
+        if looks is None:
             return "missing"
-        return "here" if stat == recorded else "changed"
+        recorded = self._means.catalog.place(self.pin, self.cache.cache_dir).files.get(path)
+        known = self._means.ledger.verdict(self.cache.file(self.commit, path), looks)
+        return "here" if looks == recorded or known else "changed"
 
     # -- inner ------------------------------------------------------------------------------------------------
 
-    def _deliver(self, path: str) -> bool:
+    def _deliver(self, path: str, local: bool, brought: list[str]) -> bool:
         file = self.pin.files.get(path)
+        if file is None:
+            return self._settle_absent(path)
         try:
-            if file is None:
-                return self._settle_absent(path)
-            problem = self._bring(path, file)
+            problem = self._bring(path, file, local, brought)
         except (SourceError, BadContent) as exc:
-            problem = f"no source delivered it ({exc})"
+            problem = f"no source delivered it ({str(exc).rstrip('.')})"
         except OSError as exc:
             problem = f"it cannot be put in place ({exc})"
         return problem is None or self._fall_back(path, problem)
@@ -95,42 +112,56 @@ class PinnedRepo:
     def _settle_absent(self, path: str) -> bool:
         if self.has(path) is not False:
             return False
-        self._adoption.note_made(self.cache.mark_absent(self.commit, path))
+        # Where the cache cannot be written, transformers finds no marker and, asking nobody, no file either.
+        with self._noted(self.cache.cache_dir):
+            self._adoption.note_made(self.cache.mark_absent(self.commit, path))
         return True
 
-    def _bring(self, path: str, file: PinnedFile) -> str | None:
+    def _bring(self, path: str, file: PinnedFile, local: bool, brought: list[str]) -> str | None:
         """Put a pinned file in place; returns what stands in the way."""
         state = self.state(path)
-        if state == "here":
-            self._serve(path, "hub cache", "it is as it was when it was hashed")
-            return None
         if state == "missing":
-            return self._fetch(path, file)
-        target = self.cache.file(self.commit, path)
-        looks = signature(target)
-        if not self._means.ledger.refuted(target, looks):
-            if self._adoption.confirm(path):
-                self._serve(path, "hub cache", "it was hashed and is what the pin says")
-                return None
-            self._means.ledger.refute(target, looks)
+            return self._fetch(path, file, local, brought)
+        if state == "here":
+            return self._serve(path, "hub cache", "it is as it was when it was hashed")
+        if self._confirm(path, ()):
+            return self._serve(path, "hub cache", "it was hashed and is what the pin says")
         return "the cached file is not what the pin says, `pinformers verify` repairs it"
 
-    def _fetch(self, path: str, file: PinnedFile) -> str | None:
-        chain = Chain(self._means.sources)
+    def _confirm(self, path: str, made: Sequence[str]) -> bool:
+        """Hash a file that looks unlike its record, once for each way that it looks."""
+        target = self.cache.file(self.commit, path)
+        looks, ledger = signature(target), self._means.ledger
+        if ledger.verdict(target, looks) is None:
+            found = self._adoption.confirm(path)
+            ledger.judge(target, looks, found is not None)
+            if found is not None:
+                with self._noted(str(self._means.catalog.state_dir)):
+                    self._adoption.record(path, found[0], made, found[1])
+        return bool(ledger.verdict(target, looks))
 
-        def fill(out: BinaryIO) -> None:
-            write_file(file, chain.fetch, out)
-
-        made = self.cache.add_file(self.commit, path, file.etag or file.sha256, fill)
-        written = any(name.startswith("blobs/") or name == f"snapshots/{self.commit}/{path}" for name in made)
-        made += self.cache.add_ref(self.revision, self.commit, ours=self._wrote_ref())
-        made += self.cache.add_tree(self.commit, self.listing) if self.listing is not None else []
-        if written and chain.served:
-            self._adoption.trust(path, file, frozenset(made))
-        elif not self._adoption.confirm(path, frozenset(made)):
+    def _fetch(self, path: str, file: PinnedFile, local: bool, brought: list[str]) -> str | None:
+        chain = Chain([source for source in self._means.sources if not local or getattr(source, "local", False)])
+        made, verified = fetch_file(self.cache, self.pin, path, chain)
+        brought += made
+        if verified:
+            self._means.ledger.judge(self.cache.file(self.commit, path), self._looks(path), True)
+            with self._noted(str(self._means.catalog.state_dir)):
+                self._adoption.record(path, file, made)
+        elif not self._confirm(path, made):
             return "another file has its place in the hub cache, `pinformers verify` repairs it"
-        self._serve(path, " + ".join(chain.served) or "hub cache", "every block was verified")
-        return None
+        return self._serve(path, " + ".join(chain.served) or "hub cache", "every block was verified")
+
+    def _looks(self, path: str) -> Stat | None:
+        return signature(self.cache.file(self.commit, path))
+
+    @contextmanager
+    def _noted(self, place: str) -> Iterator[None]:
+        """Go on where a note cannot be written: the file that it is about is none the worse."""
+        try:
+            yield
+        except OSError as exc:
+            self._means.ledger.warn_once(place, "%s cannot be written, so less is remembered: %s.", place, exc)
 
     def _wrote_ref(self) -> bool:
         """Whether the hub cache's ref for this revision is one that we left there for an earlier commit."""
@@ -140,8 +171,10 @@ class PinnedRepo:
             return False
         return f"refs/{self.revision}" in self._means.catalog.place(earlier, self.cache.cache_dir).made
 
-    def _serve(self, path: str, source: str, why: str) -> None:
+    def _serve(self, path: str, source: str, why: str) -> str | None:
+        """Count a hit; returns that nothing stands in the way."""
         self._note(path, "hits", Served(source, why))
+        return None
 
     def _fall_back(self, path: str, why: str) -> bool:
         subject = f"{self.pin.repo}/{path}"

@@ -18,30 +18,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pinformers._errors import PinformersError
+from pinformers._errors import PinError, PinformersError
 from pinformers.pinning.adoption import Adoption, Facts, Watch
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, key
-from pinformers.pinning.pin import repo_folder
+from pinformers.pinning.pin import check_commit, check_path, check_revision, repo_folder
 from pinformers.pinning.records import lock, read_json, write_json
 
 # At exit the rest is finished when it takes well under half a second (hashing makes over 1 GB/s), else left.
 EXIT_BYTES = 256 << 20
 EXIT_SECONDS = 5.0
 QUIET = 0.05
+# A shard of a big model takes minutes to hash: wait longer for a peer than for a small file's lock.
+_PATIENCE = 60
 
 _logger = logging.getLogger("pinformers")
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One commit in one hub cache that is to be recorded."""
+    """One commit in one hub cache that is to be recorded; ``revisions`` say when (ns) each was last seen there."""
 
     repo: str
     repo_type: str
     commit: str
     cache_dir: str
-    revisions: frozenset[str] = frozenset()
+    revisions: Mapping[str, int] = field(default_factory=dict)
     facts: Facts = field(default_factory=Facts)
 
     @property
@@ -50,7 +52,7 @@ class Job:
 
     def joined(self, other: Job) -> Job:
         facts = self.facts.joined(other.facts)
-        revisions = self.revisions | other.revisions
+        revisions = {**self.revisions, **other.revisions}
         return Job(self.repo, self.repo_type, self.commit, self.cache_dir, revisions, facts)
 
     def to_json(self) -> dict[str, Any]:
@@ -59,16 +61,23 @@ class Job:
             "repo_type": self.repo_type,
             "commit": self.commit,
             "cache_dir": self.cache_dir,
-            "revisions": sorted(self.revisions),
+            "revisions": dict(self.revisions),
             "listing": self.facts.listing,
             "info": self.facts.info,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Job:
-        facts = Facts(value["listing"], value["info"])
-        revisions = frozenset(value["revisions"])
-        return cls(value["repo"], value["repo_type"], value["commit"], value["cache_dir"], revisions, facts)
+        """Read a journal; raises PinError, TypeError, AttributeError, KeyError or ValueError for what is none."""
+        listing, info = value["listing"], value["info"]
+        facts = Facts(
+            None if listing is None else {check_path(path): dict(entry) for path, entry in listing.items()},
+            None if info is None else dict(info),
+        )
+        revisions = {check_revision(name): int(seen) for name, seen in value["revisions"].items()}
+        repo_folder(value["repo"], value["repo_type"])
+        commit, cache_dir = check_commit(value["commit"]), os.fspath(value["cache_dir"])
+        return cls(value["repo"], value["repo_type"], commit, cache_dir, revisions, facts)
 
 
 class Recorder:
@@ -130,14 +139,15 @@ class Recorder:
 
     def close(self) -> None:
         """Stop between two chunks; finish first what is quickly done."""
-        if self._thread is None or not self._thread.is_alive():
-            return
+        thread = self._thread
         with self._wake:
-            if self._left() <= EXIT_BYTES:
+            if thread is not None and thread.is_alive() and self._left() <= EXIT_BYTES:
                 self._drain(EXIT_SECONDS)
             self._stopped = True
             self._wake.notify_all()
-        self._thread.join(EXIT_SECONDS)
+        if thread is not None:
+            thread.join(EXIT_SECONDS)
+        atexit.unregister(self.close)
 
     # -- the thread -------------------------------------------------------------------------------------------
 
@@ -152,6 +162,7 @@ class Recorder:
         """Start afresh in a forked child."""
         # The parent's thread is not here and its lock may be held for ever; the parent does what is queued.
         self._wake, self._thread, self._jobs, self._loading = threading.Condition(), None, {}, 0
+        self._urgent = False
 
     def _count(self, step: int) -> None:
         with self._wake:
@@ -164,8 +175,11 @@ class Recorder:
             return
         if self._thread is None:
             atexit.register(self.close)
-        self._thread = threading.Thread(target=self._work, name="pinformers-recorder", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._work, name="pinformers-recorder", daemon=True)
+        # While the interpreter exits no thread can be started; the journal is written, the next process goes on.
+        with contextlib.suppress(RuntimeError):
+            thread.start()
+            self._thread = thread
 
     def _work(self) -> None:
         while True:
@@ -188,7 +202,7 @@ class Recorder:
 
     def _run(self, job: Job, told: int) -> None:
         try:
-            with lock(self._catalog.state_dir / "locks" / f"{job.name}.lock", self._lock_timeout):
+            with self._turn(job):
                 record(self._catalog, job, Watch(stop=self._interrupted))
         except InterruptedError:
             return
@@ -201,6 +215,19 @@ class Recorder:
             self._done(job, told, keep=True)
         else:
             self._done(job, told, keep=False)
+
+    @contextlib.contextmanager
+    def _turn(self, job: Job) -> Iterator[None]:
+        """Wait while another process works on the same commit: what it hashes need not be hashed again."""
+        deadline = time.monotonic() + _PATIENCE * self._lock_timeout
+        path = self._catalog.state_dir / "locks" / f"{job.name}.lock"
+        while True:
+            with lock(path, min(0.2, self._lock_timeout)) as held:
+                if held or time.monotonic() > deadline or not path.exists():
+                    yield
+                    return
+            if self._interrupted():
+                raise InterruptedError(f"Recording {job.repo} was stopped.")
 
     def _interrupted(self) -> bool:
         return self._stopped or not self._may_run()
@@ -237,9 +264,10 @@ if hasattr(os, "register_at_fork"):
 
 def record(catalog: Catalog, job: Job, watch: Watch) -> None:
     """Do a job now."""
-    _adoption(catalog, job).run(job.facts, None, watch)
-    for revision in sorted(job.revisions):
-        catalog.set_ref(job.repo, revision, job.commit, job.repo_type)
+    pin = _adoption(catalog, job).run(job.facts, watch)
+    if pin.files:
+        for revision, seen in job.revisions.items():
+            catalog.set_ref(job.repo, revision, job.commit, job.repo_type, noted=seen)
 
 
 def _adoption(catalog: Catalog, job: Job) -> Adoption:
@@ -250,7 +278,7 @@ def _read_job(path: Path) -> Job | None:
     value = read_json(path)
     try:
         return Job.from_json(value) if value is not None else None
-    except (KeyError, TypeError) as exc:
+    except (AttributeError, KeyError, TypeError, ValueError, PinError) as exc:
         _logger.warning("The journal %s cannot be read (%r); it is removed.", path, exc)
         path.unlink(missing_ok=True)
         return None

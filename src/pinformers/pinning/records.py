@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,16 @@ Json = dict[str, Any]
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content`` so that a reader, or a crash, sees the old or the new whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, staging = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".staging")
+    # Not mkstemp: its files are for their owner alone, and a cache may be shared by a group.
+    staging = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.staging")
     try:
-        with os.fdopen(handle, "wb") as out:
+        with open(staging, "xb") as out:
             out.write(content)
+            out.flush()
             sync(out.fileno())
         os.replace(staging, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(staging)
-        raise
+    finally:
+        staging.unlink(missing_ok=True)
 
 
 def sync(descriptor: int) -> None:
@@ -44,7 +44,8 @@ def read_json(path: Path) -> Json | None:
     """Return the JSON object in ``path``; None when there is none, or when it is not a readable object."""
     try:
         value = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (OSError, ValueError):
+        # Of another user, of another format, half gone: whoever asked goes on as if there were none.
         return None
     return value if isinstance(value, dict) else None
 
@@ -55,11 +56,12 @@ def lock(path: Path, timeout: float) -> Iterator[bool]:
 
     A lock only saves work: what is written under it is put in place by a rename, true with or without it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    held = FileLock(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        held = FileLock(path)
         held.acquire(timeout=timeout)
-    except (Timeout, NotImplementedError):
+    except (Timeout, NotImplementedError, OSError):
+        # Also a lock file of another user, and file systems that know no locks (ENOLCK, EOPNOTSUPP).
         yield False
         return
     try:
@@ -72,6 +74,6 @@ def signature(path: Path) -> tuple[int, int, int] | None:
     """Return size in bytes, mtime in ns and inode of what ``path`` leads to; None when there is no file."""
     try:
         status = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except (OSError, ValueError):
         return None
     return status.st_size, status.st_mtime_ns, status.st_ino

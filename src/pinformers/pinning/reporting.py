@@ -19,7 +19,7 @@ _NO_HUB = "the setting sources does not name the hub, so only what the hub cache
 
 def totals(resolver: Resolver) -> dict[str, Any]:
     """Return where things lie, how much is pinned, and this process's counts."""
-    pins = list(resolver.catalog.pins())
+    pins = [pin for pin in resolver.catalog.pins() if pin.files]
     names = ("hits", "misses", "fallbacks")
     return {
         "cache_dir": resolver.default_cache,

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pinformers._errors import NotPinned, PinError
 from pinformers.ipfs.cid import CID, Block
-from pinformers.pinning.adoption import Facts, kept_blocks
-from pinformers.pinning.cache import RepoCache, normal
+from pinformers.pinning.adoption import Facts, kept_blocks, model_facts, tree_entry
+from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, read_ref
 from pinformers.pinning.ledger import Ledger, Served
-from pinformers.pinning.pin import Pin, check_revision
+from pinformers.pinning.pin import Pin
 from pinformers.pinning.pinned import Means, PinnedRepo
 from pinformers.pinning.recorder import Job, Recorder
 from pinformers.pinning.records import signature
@@ -59,7 +60,11 @@ class Resolver:
     ) -> PinnedRepo | None:
         """Return the pin that answers, or None; raises NotPinned where ``on_miss`` is error and none does."""
         self._take_up()
-        found = self.find(repo, revision, repo_type=repo_type, cache_dir=cache_dir)
+        try:
+            found = self.find(repo, revision, repo_type=repo_type, cache_dir=cache_dir)
+        except PinError:
+            # No name that the hub knows: the words for that are transformers' own.
+            return None
         if found is None and self.policy.on_miss == "error":
             raise NotPinned(repo, _plain(revision) or DEFAULT_REVISION)
         return found
@@ -100,20 +105,18 @@ class Resolver:
             if match is not None:
                 name = path[match.end() :].replace("\\", "/")
                 self.ledger.note(repo, match[1], name, Served("plain transformers", "no pin held it"))
-                cache_dir = normal(str(Path(path[: match.start()]).parent))
-                self._note(Job(repo, repo_type, match[1], cache_dir, _branches(revision)))
+                cache = self._cache(repo, repo_type, str(Path(path[: match.start()]).parent))
+                self._note(Job(repo, repo_type, match[1], cache.cache_dir, _seen_at(cache, revision, match[1])))
 
     def listed(self, repo: str, commit: str, *, repo_type: str, entries: Sequence[object]) -> None:
         """Keep the complete tree of a commit."""
         files = [entry for entry in entries if hasattr(entry, "blob_id")]
-        listing = {str(getattr(entry, "path")): _tree_entry(entry) for entry in files}  # noqa: B009
+        listing = {str(getattr(entry, "path")): tree_entry(entry) for entry in files}  # noqa: B009
         self._learn(repo, commit, repo_type, Facts(listing=listing))
 
     def informed(self, repo: str, commit: str, *, repo_type: str, info: object) -> None:
         """Keep what the hub says of a model, and the names of its files."""
-        names = [sibling.rfilename for sibling in getattr(info, "siblings", None) or ()]
-        said = {name: getattr(info, name, None) for name in ("pipeline_tag", "library_name", "tags")}
-        self._learn(repo, commit, repo_type, Facts({name: {} for name in names} or None, said))
+        self._learn(repo, commit, repo_type, model_facts(info))
 
     def loading(self, name: str) -> AbstractContextManager[None]:
         """Be told that a ``from_pretrained`` runs."""
@@ -129,7 +132,7 @@ class Resolver:
         return Means(self.catalog, sources, self.ledger, self.hub_allowed, strict)
 
     def _learn(self, repo: str, commit: str, repo_type: str, facts: Facts) -> None:
-        self._note(Job(repo, repo_type, commit, self.cache_dir or self.default_cache, frozenset(), facts))
+        self._note(Job(repo, repo_type, commit, self.default_cache, {}, facts))
 
     def _note(self, job: Job) -> None:
         if self.policy.on_miss != "import":
@@ -151,8 +154,9 @@ def local_files(catalog: Catalog) -> Iterator[LocalFile]:
         for place in catalog.places(pin):
             cache = RepoCache(place.cache_dir, pin.repo, pin.repo_type)
             for path, stat in place.files.items():
-                target, file = cache.file(pin.commit, path), pin.files[path]
-                if signature(target) == stat:
+                # The place may be newer than the pin that was read: another process is adding to both.
+                target, file = cache.file(pin.commit, path), pin.files.get(path)
+                if file is not None and signature(target) == stat:
                     yield LocalFile(target, CID.parse(file.cid), file.size, _loader(catalog, file.cid))
 
 
@@ -166,23 +170,19 @@ def _loader(catalog: Catalog, cid: str) -> Callable[[], tuple[Block, ...]]:
     return lambda: kept_blocks(catalog.dag_path(cid))
 
 
-def _tree_entry(entry: object) -> dict[str, Any]:
-    found: dict[str, Any] = {"size": getattr(entry, "size", None), "blob_id": getattr(entry, "blob_id", None)}
-    lfs = getattr(entry, "lfs", None)
-    if lfs is not None:
-        found.update(lfs_sha256=lfs.sha256, lfs_size=lfs.size)
-    if getattr(entry, "xet_hash", None):
-        found["xet_hash"] = entry.xet_hash  # type: ignore[attr-defined]
-    return found
-
-
 def _plain(revision: str | None) -> str | None:
     """Return the commit of a ``ResolvedRevision``, or the revision as it is."""
     return getattr(revision, "resolved", revision)
 
 
-def _branches(revision: str | None) -> frozenset[str]:
-    """Return the name that a revision was asked by; a commit has none."""
+def _seen_at(cache: RepoCache, revision: str | None, commit: str) -> dict[str, int]:
+    """Return when the branch that was asked for was seen at ``commit``; a commit was asked by no other name.
+
+    The hub's client notes that in the cache's ref. A load from a cache that was not asked for long says nothing new.
+    """
     asked = getattr(revision, "initial", revision) if revision is not None else DEFAULT_REVISION
     name = str(asked) if asked is not None else DEFAULT_REVISION
-    return frozenset() if _COMMIT.fullmatch(name) else frozenset({check_revision(name)})
+    if _COMMIT.fullmatch(name):
+        return {}
+    noted = read_ref(cache.ref_path(name))
+    return {name: noted[1] if noted is not None and noted[0] == commit else time.time_ns()}

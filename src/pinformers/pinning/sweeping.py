@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from pinformers._errors import PinError
 from pinformers.pinning.cache import STAGING, RepoCache
 from pinformers.pinning.catalog import Catalog, Place
 from pinformers.pinning.pin import Pin
@@ -91,7 +92,6 @@ def _present(pin: Pin, place: Place) -> bool:
 
 def _loose_blocks(catalog: Catalog, pins: list[Pin]) -> Iterator[Garbage]:
     needed = {catalog.dag_path(file.cid) for pin in pins for file in pin.files.values()}
-    needed |= {catalog.dag_path(pin.root) for pin in pins}
     for path in sorted(catalog.state_dir.glob("dags/*/*.car")):
         if path not in needed and _old(path):
             yield _file("blocks", path, "no pin needs these blocks")
@@ -102,7 +102,7 @@ def _dead_journals(catalog: Catalog) -> Iterator[Garbage]:
         value = read_json(path)
         try:
             job = Job.from_json(value) if value is not None else None
-        except (KeyError, TypeError):
+        except (AttributeError, KeyError, TypeError, ValueError, PinError):
             job = None
         if _old(path) and not (job is not None and _snapshot(job).is_dir()):
             yield _file("journal", path, "the snapshot that was to be recorded is gone")

@@ -16,6 +16,10 @@ class Source(Protocol):
     def name(self) -> str:
         """A short name for ``explain`` and log lines."""
 
+    @property
+    def local(self) -> bool:
+        """Whether it answers from this machine alone: only such are asked under ``local_files_only``."""
+
     def block(self, cid: CID) -> bytes:
         """Return what it says is the block; raise SourceUnavailable or BlockNotFound when it has none."""
 
@@ -40,7 +44,11 @@ class Chain:
             except SourceError as exc:
                 self.failures[source.name] = exc.reason
             except BlockMismatch as exc:
-                self.failures[source.name] = str(exc)
+                self.failures[source.name] = str(exc).rstrip(".")
+                self._sources.remove(source)
+            except Exception as exc:
+                # A plug-in is code of others: whatever it raises is its failure, not the load's.
+                self.failures[source.name] = f"{type(exc).__name__}: {exc}"
                 self._sources.remove(source)
             else:
                 self.served[source.name] = self.served.get(source.name, 0) + 1

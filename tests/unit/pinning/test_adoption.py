@@ -16,12 +16,14 @@ from pinformers.ipfs.cid import CID
 from pinformers.ipfs.dag import read_file
 from pinformers.pinning.adoption import Adoption, Facts, Watch, kept_blocks
 from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.pin import Pin
 from pinformers.pinning.resolver import Resolver
 
 
-def adopt(resolver: Resolver, commit: str, facts: Facts | None = None, watch: Watch | None = None):  # type: ignore[no-untyped-def]
+def adopt(resolver: Resolver, commit: str, facts: Facts | None = None, watch: Watch | None = None) -> Pin:
     cache = RepoCache(resolver.default_cache, REPO)
-    return Adoption(resolver.catalog, cache, REPO, commit).run(facts or Facts(), "main", watch or Watch())
+    resolver.catalog.set_ref(REPO, "main", commit)
+    return Adoption(resolver.catalog, cache, REPO, commit).run(facts or Facts(), watch or Watch())
 
 
 def test_a_downloaded_model_is_pinned_without_a_request_or_a_copied_byte(hub: HubStub, tmp_path: Path) -> None:

@@ -51,8 +51,11 @@ def test_refs_say_what_and_when(catalog: Catalog) -> None:
     first = catalog.ref("org/model", "main")
     assert first is not None
     assert first[0] == "c" * 40
-    catalog.set_ref("org/model", "main", "c" * 40)
+    catalog.set_ref("org/model", "main", "e" * 40, noted=first[1] - 1)
     assert catalog.ref("org/model", "main") == first
+    catalog.set_ref("org/model", "main", "e" * 40, noted=first[1] + 1)
+    assert catalog.ref("org/model", "main") == ("e" * 40, first[1] + 1)
+    catalog.set_ref("org/model", "main", "c" * 40)
     assert catalog.refs("org/model") == {"main": "c" * 40, "refs/pr/1": "d" * 40}
 
 

@@ -8,7 +8,8 @@ import pytest
 from hub_stub import HubStub
 from pin_rooms import FILES, REPO, fill_cache, make_resolver, write_folder
 from pinformers._errors import PinError
-from pinformers.pinning.adoption import Adoption, Facts, Watch, kept_blocks
+from pinformers.ipfs.cid import CID
+from pinformers.pinning.adoption import Adoption, Facts, Watch, keep_blocks, kept_blocks
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.checking import Finding, bytes_to_check, check, repair
 from pinformers.pinning.folder import pin_folder
@@ -38,7 +39,7 @@ def theirs(resolver: Resolver, hub: HubStub, tmp_path: Path, monkeypatch: pytest
     for module in ("constants", "file_download"):
         monkeypatch.setattr(f"huggingface_hub.{module}.HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
     commit = fill_cache(hub, tmp_path / "hub")
-    return Adoption(resolver.catalog, cache_of(resolver), REPO, commit).run(Facts(), "main", Watch())
+    return Adoption(resolver.catalog, cache_of(resolver), REPO, commit).run(Facts(), Watch())
 
 
 def cache_of(resolver: Resolver) -> RepoCache:
@@ -103,12 +104,16 @@ def test_a_good_file_that_looks_changed_is_recorded_as_it_looks_now(resolver: Re
 def test_blocks_that_are_damaged_are_written_again(
     resolver: Resolver, ours: Pin, caplog: pytest.LogCaptureFixture
 ) -> None:
-    file, folder = (resolver.catalog.dag_path(cid) for cid in (ours.files["model.safetensors"].cid, ours.root))
-    file.write_bytes(b"garbage")
-    folder.unlink()
+    kept = resolver.catalog.dag_path(ours.files["model.safetensors"].cid)
+    before = kept_blocks(kept)
+    for damage in (b"garbage", b""):
+        kept.write_bytes(damage)
+        findings(resolver, ours)
+        assert kept_blocks(kept) == before
+    keep_blocks(resolver.catalog, CID.parse(ours.root), ours.directory().nodes)
+    kept.write_bytes(resolver.catalog.dag_path(ours.root).read_bytes())
     findings(resolver, ours)
-    assert kept_blocks(file)
-    assert kept_blocks(folder)
+    assert kept_blocks(kept) == before
 
 
 def test_a_repair_fetches_from_another_copy_on_this_machine(resolver: Resolver, ours: Pin, tmp_path: Path) -> None:
@@ -123,12 +128,14 @@ def test_a_repair_fetches_from_another_copy_on_this_machine(resolver: Resolver, 
     )
 
 
-def test_a_repair_that_nobody_can_make_removes_the_bytes_and_says_so(resolver: Resolver, ours: Pin) -> None:
+def test_a_repair_that_nobody_can_make_leaves_the_bytes_and_says_so(resolver: Resolver, ours: Pin) -> None:
     spoil(resolver, ours)
     bad = only_bad(resolver, ours)
     with pytest.raises(PinError, match="pin the folder it came from again"):
         repair(resolver, bad)
-    assert not bad.file.exists()
+    # What is wrong may still be the only copy of most of it.
+    assert bad.file.exists()
+    assert not list(cache_of(resolver).folder.rglob("*.incomplete"))
 
 
 def test_a_repair_asks_the_hub_client_for_a_file_of_the_hub(resolver: Resolver, theirs: Pin, hub: HubStub) -> None:
@@ -162,16 +169,20 @@ def test_bad_bytes_in_the_cache_wide_store_go_too(tmp_path: Path) -> None:
     resolver = make_resolver(tmp_path)
     pin = pin_folder(resolver, write_folder(tmp_path / "folder"), REPO).pin
     cache = cache_of(resolver)
+    copy = resolver.find(REPO, None, cache_dir=str(tmp_path / "other"))
+    assert copy is not None
+    assert copy.deliver(["model.safetensors"])
     blob = cache.blob(cache.etag(pin.commit, "model.safetensors") or "")
     store = tmp_path / "hub" / "blobs" / "ab" / ("ab" * 32)
     store.parent.mkdir(parents=True)
     os.replace(blob, store)
     blob.symlink_to(os.path.relpath(store, blob.parent))
     spoil(resolver, pin)
-    with pytest.raises(PinError):
-        repair(resolver, only_bad(resolver, pin))
+    (source,) = resolver.sources
+    assert repair(resolver, only_bad(resolver, pin)) == source.name
     assert not store.exists()
     assert not blob.is_symlink()
+    assert blob.read_bytes() == FILES["model.safetensors"]
 
 
 def test_a_link_to_somebody_elses_file_loses_the_link_only(tmp_path: Path) -> None:

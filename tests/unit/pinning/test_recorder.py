@@ -25,7 +25,7 @@ def catalog(tmp_path: Path) -> Catalog:
 
 
 def job(tmp_path: Path, commit: str, facts: Facts | None = None) -> Job:
-    return Job(REPO, "model", commit, str(tmp_path / "hub"), frozenset({"main"}), facts or Facts())
+    return Job(REPO, "model", commit, str(tmp_path / "hub"), {"main": time.time_ns()}, facts or Facts())
 
 
 def journals(catalog: Catalog) -> list[Path]:
