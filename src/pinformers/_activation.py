@@ -105,10 +105,10 @@ class _State:
         self.reason = "not enabled"
 
     def attach(self, loaded: Loaded) -> None:
-        """Let ``loaded`` say what is shown, and show first what it asks for in vain."""
+        """Let ``loaded`` say what is shown, and show first what is to remark on it."""
         _logging.attach(loaded.settings.log)
-        for name, origin in loaded.idle.items():
-            _logging.LOGGER.warning("The setting %s (from %s) has no effect in this version.", name, origin)
+        for remark in loaded.remarks:
+            _logging.LOGGER.warning("%s", remark)
 
     def enter(self, handle: Handle) -> None:
         with self._lock:

@@ -16,7 +16,7 @@ from typing import Any
 from pinformers import _autostart
 from pinformers._cli_output import note, plural, print_facts, print_json, progress_bar, say
 from pinformers._composition import build_resolver
-from pinformers._errors import PinformersError
+from pinformers._errors import SelftestFailed
 from pinformers._settings import PREFIX, Settings
 from pinformers.pinning.folder import pin_folder
 
@@ -61,17 +61,6 @@ status = pinformers.get_status()
 said = {key: status[key] for key in ("applied", "hits", "misses", "fallbacks", "reason", "versions")}
 print(json.dumps({"seen": seen, "status": said}))
 """
-
-
-class Failed(PinformersError):
-    """A process of the selftest ended badly: the last line that it wrote."""
-
-    def __init__(self, what: str, last: str) -> None:
-        super().__init__(what, last)
-        self.what, self.last = what, last
-
-    def __str__(self) -> str:
-        return f"The selftest could not {self.what}: {self.last}"
 
 
 class DeadHub:
@@ -148,9 +137,9 @@ def _python(code: str, argument: str, environ: Mapping[str, str], home: Path, wh
     try:
         done = subprocess.run(command, env=environ, cwd=home, capture_output=True, text=True, timeout=PATIENCE)
     except subprocess.TimeoutExpired as exc:
-        raise Failed(what, f"it took more than {PATIENCE} s") from exc
+        raise SelftestFailed(what, f"it took more than {PATIENCE} s") from exc
     if done.returncode != 0:
-        raise Failed(what, (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1])
+        raise SelftestFailed(what, (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1])
     return done.stdout
 
 

@@ -2,6 +2,7 @@
 
 PinformersError
 ├── SettingsError (ValueError)     a setting has a wrong value
+├── SelftestFailed             a process of the selftest ended badly
 ├── NotPinned (OSError)            ``on_miss = error`` and no pin answers
 ├── PinError (OSError)             a pin, a record or a folder cannot be used as it is
 ├── BadContent (ValueError)        bytes that are not what they claim to be
@@ -41,6 +42,17 @@ class SettingsError(PinformersError, ValueError):
 
     def __str__(self) -> str:
         return f"The setting {self.name} is {self.value!r} (from {self.origin}); it should be {self.expected}."
+
+
+class SelftestFailed(PinformersError):
+    """A process of the selftest ended badly: ``what`` it could not do, the ``last`` line that it wrote."""
+
+    def __init__(self, what: str, last: str) -> None:
+        super().__init__(what, last)
+        self.what, self.last = what, last
+
+    def __str__(self) -> str:
+        return f"The selftest could not {self.what}: {self.last}"
 
 
 class PinError(PinformersError, OSError):

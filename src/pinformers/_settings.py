@@ -23,6 +23,7 @@ Publish = Literal["auto", "never", "required"]
 Log = Literal["debug", "info", "warning", "error", "off"]
 PREFIX = "PINFORMERS_"
 CONFIG = "PINFORMERS_CONFIG"
+_FOR_TESTS = ("PINFORMERS_TEST_", "PINFORMERS_REQUIRE_")
 
 
 def _path(value: object) -> Path | None:
@@ -109,11 +110,19 @@ class Loaded:
 
     settings: Settings
     origins: Mapping[str, str]
+    unknown: tuple[str, ...] = ()
 
     @property
-    def idle(self) -> dict[str, str]:
-        """The settings that are given and that this version has no use for, with their origins."""
-        return {name: self.origins[name] for name in UNUSED if self.origins[name] != "default"}
+    def remarks(self) -> list[str]:
+        """What a person should know of what was given: settings without effect yet, variables that name none."""
+        idle = [(name, self.origins[name]) for name in UNUSED if self.origins[name] != "default"]
+        return [
+            *(f"The setting {name} (from {origin}) has no effect in this version." for name, origin in idle),
+            *(
+                f"The variable {variable} names no setting; `pinformers config` lists them."
+                for variable in self.unknown
+            ),
+        ]
 
 
 def load(keywords: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Loaded:
@@ -125,7 +134,8 @@ def load(keywords: Mapping[str, Any], environ: Mapping[str, str] | None = None) 
     given.update({name: (value, "keyword") for name, value in keywords.items() if value is not None})
     values = {name: _parse(name, value, origin) for name, (value, origin) in given.items()}
     origins = {name: given[name][1] if name in given else "default" for name in NAMES}
-    return Loaded(Settings(**values), origins)
+    unknown = tuple(sorted(variable for variable in environ if _unknown(variable)))
+    return Loaded(Settings(**values), origins, unknown)
 
 
 def config_path(named: str | None) -> Path:
@@ -156,6 +166,11 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[object, str
         if variable.startswith(PREFIX) and value and name in NAMES:
             found[name] = (value, variable)
     return found
+
+
+def _unknown(variable: str) -> bool:
+    ours = variable == CONFIG or variable.startswith(_FOR_TESTS) or variable[len(PREFIX) :].lower() in NAMES
+    return variable.startswith(PREFIX) and not ours
 
 
 def _parse(name: str, value: object, origin: str) -> Any:

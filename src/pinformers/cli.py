@@ -22,8 +22,8 @@ USAGE = 2
 _EPILOG = """\b
 Exit codes:
   0  all is well
-  1  something is wrong with what was asked: a model that is not pinned,
-     a bad file, a hub that does not answer
+  1  something is wrong with what was asked: a model that is not pinned
+     (`explain` answers that with 0), a bad file, a hub that does not answer
   2  a wrong option or a wrong setting
 `pinformers run` ends as COMMAND does; 126: it cannot be executed, 127: it was not found."""
 

@@ -18,6 +18,7 @@ ERRORS: dict[type[PinformersError], tuple[dict[str, object], type[Exception]]] =
     ),
     _errors.PinError: ({"subject": "/some/folder", "advice": "it holds no files; name another"}, OSError),
     _errors.NotPinned: ({"repo": "org/model", "revision": "main"}, OSError),
+    _errors.SelftestFailed: ({"what": "build a model", "last": "no space left"}, Exception),
     _errors.BadContent: ({}, ValueError),
     _errors.BadCID: ({"text": "bafy\n!", "reason": "it is cut short"}, ValueError),
     _errors.BadBlock: ({"cid": "bafkqaaa", "reason": "a field has the wrong type"}, ValueError),

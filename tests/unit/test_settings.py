@@ -279,3 +279,9 @@ def test_an_activation_reads_them_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PINFORMERS_LOG", "nonsense")
     assert handle.settings is first
     assert first.settings.log == "warning"
+
+
+def test_a_mistyped_variable_is_remarked_on() -> None:
+    loaded = load({}, {"PINFORMERS_ON_MIS": "error", "PINFORMERS_TEST_X": "1", "PINFORMERS": "1", CONFIG: ""})
+    assert loaded.unknown == ("PINFORMERS_ON_MIS",)
+    assert loaded.remarks == ["The variable PINFORMERS_ON_MIS names no setting; `pinformers config` lists them."]
