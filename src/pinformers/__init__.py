@@ -13,10 +13,12 @@ _HOMES = {
     "PinformersError": "_errors",
     "SettingsError": "_errors",
     "NotPinned": "_errors",
+    "PinError": "_errors",
 }
 __all__ = [
     "Handle",
     "NotPinned",
+    "PinError",
     "PinformersError",
     "SettingsError",
     "__version__",
@@ -31,7 +33,7 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pinformers._activation import Handle, disable, enable, explain, flush, get_status
-    from pinformers._errors import NotPinned, PinformersError, SettingsError
+    from pinformers._errors import NotPinned, PinError, PinformersError, SettingsError
 
 
 def __getattr__(name: str) -> object:

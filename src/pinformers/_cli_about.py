@@ -20,6 +20,9 @@ _SWITCHES = {
 }
 
 
+_HELD_OFF = f"off: `pinformers activate` turned it on, and {_autostart.SWITCH} in the environment holds it off"
+
+
 def status(*, as_json: bool) -> int:
     """Print the state of the switch, the gate and the pin cache."""
     said = {**get_status(), "switch": _autostart.wanted(), "marker": _marker(), "pending": 0}
@@ -40,7 +43,7 @@ def _marker() -> str | None:
 def _facts(said: dict[str, Any]) -> list[tuple[str, str]]:
     versions = [f"{name} {version or '(not installed)'}" for name, version in said["versions"].items()]
     return [
-        ("switch", _SWITCHES[said["switch"]]),
+        ("switch", _HELD_OFF if said["marker"] and said["switch"] is None else _SWITCHES[said["switch"]]),
         ("gate", "open" if said["should_patch"] else f"closed: {said['reason']}"),
         ("versions", ", ".join(versions)),
         ("hub cache", said["cache_dir"]),

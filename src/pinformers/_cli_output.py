@@ -84,7 +84,8 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
 
 
 def _print(table: Table) -> None:
-    out = console()
+    # Never narrower than its content: a line that the terminal wraps can still be copied, a folded cell can not.
+    out = Console(width=PIPE_WIDTH, force_terminal=console().is_terminal, highlight=False, emoji=False)
     with out.capture() as captured:
         out.print(table)
     # A table fills its lines up with spaces, which only a terminal does not show.

@@ -14,9 +14,12 @@ from pinformers._cli_output import note, plural, print_json, progress_bar, say, 
 from pinformers._cli_pins import chosen, opened
 from pinformers._errors import PinError
 from pinformers.pinning.checking import Finding, bytes_to_check, caches_away, check, repair
+from pinformers.pinning.pin import Pin
 from pinformers.pinning.removal import Removal, remove_pin
 from pinformers.pinning.resolver import Resolver
 from pinformers.pinning.sweeping import Garbage, find_garbage
+
+_SHOWN = 5
 
 
 @dataclass(slots=True)
@@ -48,13 +51,14 @@ def verify(models: Sequence[str], *, mend: bool, as_json: bool) -> int:
         print_json(_verdict(findings, repairs))
     elif bad:
         _print_repairs(repairs)
-    return 0 if len(repairs.done) == len(bad) else 1
+    # With pins and not one of their files here, nothing was found to be well.
+    return 0 if len(repairs.done) == len(bad) and (findings or not pins) else 1
 
 
 def _print_findings(findings: list[Finding], bad: list[Finding]) -> None:
     total = size(sum(finding.pin.files[finding.path].size for finding in findings if finding.state == "good"))
     good = plural(len(findings) - len(bad), "file")
-    say(f"{good}, {total}: {'all ' if not bad else ''}as pinned." if findings else "Nothing is pinned.")
+    say(f"{good}, {total}: {'all ' if not bad else ''}as pinned." if findings else "No pinned file is in a cache here.")
     for finding in bad:
         say(f"{finding.state}: {finding.pin.repo}/{finding.path}: {finding.why}")
         say(f"  {finding.file}")
@@ -62,7 +66,7 @@ def _print_findings(findings: list[Finding], bad: list[Finding]) -> None:
 
 def _consents(bad: list[Finding]) -> bool:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        note("`pinformers verify --repair` removes the bad bytes and fetches the files again.")
+        note("`pinformers verify --repair` fetches them again; bad bytes go when the good ones are here.")
         return False
     question = f"Remove the bad bytes of {plural(len(bad), 'file')} and fetch again?"
     return click.confirm(question, err=True)
@@ -102,20 +106,35 @@ def _verdict(findings: list[Finding], repairs: Repairs) -> list[dict[str, Any]]:
 
 
 def remove(model: str, revision: str | None, *, as_json: bool) -> int:
-    """Delete what we brought for a model and forget its pins."""
+    """Delete what we brought for a model and forget its pins; of a commit with other names, forget the name only."""
     resolver = opened()
+    pins = chosen(resolver, model, revision)
+    others = [name for pin in pins for name in _names(resolver, pin) if name != revision]
+    if revision is not None and others and revision != pins[0].commit:
+        resolver.catalog.forget_ref(model, revision)
+        line = f"{model}@{revision} is forgotten; its commit stays pinned as {', '.join(others)}."
+        print_json([{"model": model, "forgotten": revision, "pinned_as": others}]) if as_json else say(line)
+        return 0
     removals = {
-        pin.commit: remove_pin(resolver.catalog, pin, lock_timeout=resolver.policy.lock_timeout)
-        for pin in chosen(resolver, model, revision)
+        pin.commit: remove_pin(resolver.catalog, pin, lock_timeout=resolver.policy.lock_timeout) for pin in pins
     }
     if as_json:
         print_json([_removal(model, commit, removal) for commit, removal in removals.items()])
         return 0
     for commit, removal in removals.items():
         say(f"{model}@{commit} is not pinned any more: {size(removal.freed)} freed.")
-        for path, why in removal.kept.items():
-            say(f"  stays: {path} ({why})")
+        for why in sorted(set(removal.kept.values())):
+            kept = [path for path, reason in removal.kept.items() if reason == why]
+            say(f"  {plural(len(kept), 'file')} {'stays' if len(kept) == 1 else 'stay'}: {why}")
+            for path in kept[:_SHOWN]:
+                say(f"    {path}")
+            if len(kept) > _SHOWN:
+                say("    ... (--json names all)")
     return 0
+
+
+def _names(resolver: Resolver, pin: Pin) -> list[str]:
+    return [name for name, commit in resolver.catalog.refs(pin.repo).items() if commit == pin.commit]
 
 
 def _removal(model: str, commit: str, removal: Removal) -> dict[str, Any]:

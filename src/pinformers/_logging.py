@@ -25,6 +25,8 @@ class Stderr(logging.Handler):
 
 
 _HANDLER = Stderr()
+# One below DEBUG, so that it is told from a level that somebody else set.
+_OWN_LEVEL = logging.DEBUG - 1
 
 
 def attach(log: str) -> None:
@@ -32,11 +34,16 @@ def attach(log: str) -> None:
     _HANDLER.setLevel(_LEVELS.get(log, logging.CRITICAL + 1))
     if _HANDLER not in LOGGER.handlers:
         LOGGER.addHandler(_HANDLER)
+    # Debug records are not even made unless asked for; a level that the application set stays.
+    if LOGGER.level in (logging.NOTSET, _OWN_LEVEL):
+        LOGGER.setLevel(_OWN_LEVEL if log == "debug" else logging.NOTSET)
 
 
 def detach() -> None:
     """Take our handler off the logger."""
     LOGGER.removeHandler(_HANDLER)
+    if LOGGER.level == _OWN_LEVEL:
+        LOGGER.setLevel(logging.NOTSET)
 
 
 def say(line: str) -> None:

@@ -180,4 +180,4 @@ def _parse(name: str, value: object, origin: str) -> Any:
     try:
         return parse(value)
     except ValueError as exc:
-        raise SettingsError(name, value, origin, str(exc)) from exc
+        raise SettingsError(name, value, origin, str(exc)) from None

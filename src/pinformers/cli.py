@@ -159,7 +159,9 @@ def explain(model: str, revision: str | None, as_json: bool) -> None:
 
 @root.command()
 @click.argument("model", nargs=-1)
-@click.option("--repair", is_flag=True, help="Remove the bad bytes, whoever wrote them, and fetch the files again.")
+@click.option(
+    "--repair", is_flag=True, help="Fetch the files again, in the place of the bad bytes, whoever wrote those."
+)
 @_json
 def verify(model: tuple[str, ...], repair: bool, as_json: bool) -> None:
     """Hash every pinned file again, of all models or of each MODEL.
@@ -178,7 +180,8 @@ def verify(model: tuple[str, ...], repair: bool, as_json: bool) -> None:
 def rm(model: str, revision: str | None, as_json: bool) -> None:
     """Forget the pins of MODEL and delete what we brought.
 
-    All its revisions, or the one that --revision names. Files that huggingface_hub's client wrote stay.
+    All its revisions, or the one that --revision names; of a commit with other names, only the name is forgotten.
+    Files that huggingface_hub's client wrote stay.
     """
     from pinformers import _cli_upkeep
 

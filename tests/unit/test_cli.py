@@ -191,7 +191,7 @@ def test_rm_forgets_and_says_what_stays(cli: Run, model: str, tmp_path: Path) ->
     config.resolve().write_bytes(b"somebody's")
     text = cli("rm", model).stdout
     assert "is not pinned any more: 2.3 MB freed." in text
-    assert "stays: " in text
+    assert "files stay: somebody changed it" in text
     assert config.read_bytes() == b"somebody's"
     assert printed(cli("ls", "--json")) == []
 
@@ -338,3 +338,11 @@ def test_run_with_a_wrong_setting_runs_nothing(tmp_path: Path) -> None:
     done = launch(tmp_path, "--on-miss", "perhaps", sys.executable, "-c", "print('ran')")
     assert (done.returncode, done.stdout) == (2, "")
     assert "The setting on_miss is 'perhaps'" in done.stderr
+
+
+def test_rm_of_one_of_two_names_forgets_the_name_only(cli: Run, model: str, tmp_path: Path) -> None:
+    cli("pin", str(tmp_path / "folder"), "--as", model, "--revision", "v1.0")
+    assert "stays pinned as main" in cli("rm", model, "--revision", "v1.0").stdout
+    assert [line["revisions"] for line in printed(cli("ls", "--json"))] == [["main"]]  # type: ignore[attr-defined]
+    assert "all as pinned" in cli("verify").stdout
+    assert "freed" in cli("rm", model, "--revision", "main").stdout

@@ -52,7 +52,8 @@ class Catalog:
     """The pins, refs and places under ``state_dir``. Reads are cached by the file's size, mtime and inode."""
 
     def __init__(self, state_dir: Path, *, lock_timeout: float = 60.0) -> None:
-        self.state_dir = state_dir
+        # As cache folders are called: by the one path that no link is part of.
+        self.state_dir = Path(os.path.realpath(state_dir))
         self._lock_timeout = lock_timeout
         self._read: dict[Path, tuple[Stat, object]] = {}
 
@@ -82,6 +83,10 @@ class Catalog:
             if merged != known:
                 write_json(self.pin_path(pin.repo, pin.commit, pin.repo_type), merged.to_json())
         return merged
+
+    def forget_ref(self, repo: str, revision: str, repo_type: str = "model") -> None:
+        """Forget at which commit a branch or tag was seen."""
+        self._ref_path(repo, revision, repo_type).unlink(missing_ok=True)
 
     def remove(self, pin: Pin) -> None:
         """Forget a pin, its places and the refs that name it; touches no model file."""
@@ -123,7 +128,7 @@ class Catalog:
 
     def place(self, pin: Pin, cache_dir: str) -> Place:
         """Return what is recorded of a pin's files in ``cache_dir``; an empty place when nothing is."""
-        return self._load(self.place_path(pin, cache_dir), Place.from_json) or Place(cache_dir)
+        return self._load(self.place_path(pin, cache_dir), self._read_place) or Place(cache_dir)
 
     def places(self, pin: Pin) -> list[Place]:
         """Return the places of a pin in every cache."""
@@ -131,7 +136,7 @@ class Catalog:
 
     def _places(self, pin: Pin) -> list[tuple[Path, Place]]:
         folder = self.state_dir / "places" / repo_folder(pin.repo, pin.repo_type)
-        found = ((path, self._load(path, Place.from_json)) for path in sorted(folder.glob(f"{pin.commit}-*.json")))
+        found = ((path, self._load(path, self._read_place)) for path in sorted(folder.glob(f"{pin.commit}-*.json")))
         return [(path, place) for path, place in found if place is not None]
 
     def _add_place(self, pin: Pin, new: Place) -> None:
@@ -139,7 +144,20 @@ class Catalog:
         files = {path: stat for path, stat in {**known.files, **new.files}.items() if path in pin.files}
         merged = dataclasses.replace(new, files=files, made=known.made | new.made)
         if merged != known:
-            write_json(self.place_path(pin, new.cache_dir), merged.to_json())
+            value = {**merged.to_json(), "cache_dir": self._portable(new.cache_dir)}
+            write_json(self.place_path(pin, new.cache_dir), value)
+
+    def _read_place(self, value: Mapping[str, Any]) -> Place:
+        place = Place.from_json(value)
+        return dataclasses.replace(place, cache_dir=os.path.normpath(self.state_dir / place.cache_dir))
+
+    def _portable(self, cache_dir: str) -> str:
+        """Write a cache that lies beside our records as seen from them: both move, and are copied, together.
+
+        An absolute path in a copy would make the copy speak of the original's files, and delete them.
+        """
+        beside = Path(cache_dir).is_relative_to(self.state_dir.parent)
+        return Path(os.path.relpath(cache_dir, self.state_dir)).as_posix() if beside else cache_dir
 
     def version(self) -> object:
         """Return a value that changes when a place was added or changed."""
@@ -165,7 +183,8 @@ class Catalog:
 
     def place_path(self, pin: Pin, cache_dir: str) -> Path:
         """Return the record of a place."""
-        return self.state_dir / "places" / repo_folder(pin.repo, pin.repo_type) / f"{pin.commit}-{key(cache_dir)}.json"
+        name = f"{pin.commit}-{key(self._portable(cache_dir))}.json"
+        return self.state_dir / "places" / repo_folder(pin.repo, pin.repo_type) / name
 
     def _load(self, path: Path, parse: Callable[[Mapping[str, Any]], T]) -> T | None:
         stat = signature(path)

@@ -105,7 +105,7 @@ def _difference(dag: FileDag, file: PinnedFile) -> str | None:
     if dag.size != file.size:
         return f"it has {dag.size} bytes and the pin says {file.size}"
     if str(dag.cid) != file.cid:
-        return f"its bytes are {dag.cid}"
+        return f"its bytes are {dag.cid} and the pin says {file.cid}"
     return f"its sha256 is {dag.sha256} and the pin says {file.sha256}" if dag.sha256 != file.sha256 else None
 
 

@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+# The source of a file that no pin served.
+PLAIN = "plain transformers"
 _logger = logging.getLogger("pinformers")
 
 
@@ -30,6 +32,7 @@ class Ledger:
     def note(self, repo: str, commit: str, path: str, served: Served) -> None:
         """Note from where a file was served; for a file that was served before, the latest counts."""
         self._served[repo, commit, path] = served
+        _logger.debug("%s/%s from %s: %s.", repo, path, served.source, served.why)
 
     def served(self, repo: str, commit: str, path: str) -> Served | None:
         """Return from where a file was served in this process, or None."""

@@ -12,7 +12,7 @@ from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, Stat, read_ref
 from pinformers.pinning.fetching import fetch_file
-from pinformers.pinning.ledger import Ledger, Served
+from pinformers.pinning.ledger import PLAIN, Ledger, Served
 from pinformers.pinning.pin import Hub, Pin, PinnedFile
 from pinformers.pinning.records import signature
 from pinformers.sources.base import Chain, Source
@@ -103,7 +103,9 @@ class PinnedRepo:
             return self._settle_absent(path)
         try:
             problem = self._bring(path, file, local, brought)
-        except (SourceError, BadContent) as exc:
+        except SourceError as exc:
+            problem = f"no source delivered it ({exc.reason.rstrip('.')})"
+        except BadContent as exc:
             problem = f"no source delivered it ({str(exc).rstrip('.')})"
         except OSError as exc:
             problem = f"it cannot be put in place ({exc})"
@@ -123,10 +125,10 @@ class PinnedRepo:
         if state == "missing":
             return self._fetch(path, file, local, brought)
         if state == "here":
-            return self._serve(path, "hub cache", "it is as it was when it was hashed")
+            return self._serve(path, "hub cache", "unchanged since it was hashed")
         if self._confirm(path, ()):
             return self._serve(path, "hub cache", "it was hashed and is what the pin says")
-        return "the cached file is not what the pin says, `pinformers verify` repairs it"
+        return "the cached file is not what the pin says, `pinformers verify --repair` mends it"
 
     def _confirm(self, path: str, made: Sequence[str]) -> bool:
         """Hash a file that looks unlike its record, once for each way that it looks."""
@@ -149,7 +151,7 @@ class PinnedRepo:
             with self._noted(str(self._means.catalog.state_dir)):
                 self._adoption.record(path, file, made)
         elif not self._confirm(path, made):
-            return "another file has its place in the hub cache, `pinformers verify` repairs it"
+            return "another file has its place in the hub cache, `pinformers verify --repair` mends it"
         return self._serve(path, " + ".join(chain.served) or "hub cache", "every block was verified")
 
     def _looks(self, path: str) -> Stat | None:
@@ -182,7 +184,7 @@ class PinnedRepo:
             raise PinError(subject, f"it is pinned and cannot be served, and the setting on_miss is 'error': {why}")
         message = "%s is pinned but not served: %s. Plain transformers goes on."
         self._means.ledger.warn_once(subject, message, subject, why)
-        self._note(path, "fallbacks", Served("plain transformers", why))
+        self._note(path, "fallbacks", Served(PLAIN, why))
         return False
 
     def _note(self, path: str, count: str, served: Served) -> None:

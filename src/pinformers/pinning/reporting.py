@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from pinformers.pinning.ledger import Served
+from pinformers._errors import SourceError
+from pinformers.ipfs.cid import CID
+from pinformers.pinning.ledger import PLAIN, Served
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.pinned import PinnedRepo
 from pinformers.pinning.resolver import Resolver
+from pinformers.sources.base import Source
 
 _ON_MISS = {
-    "import": "plain transformers downloads it, and it is pinned beside the load",
-    "passthrough": "plain transformers downloads it, and nothing is recorded",
+    "import": "plain transformers loads it, from the hub cache or the hub, and it is pinned beside the load",
+    "passthrough": "plain transformers loads it, from the hub cache or the hub, and nothing is recorded",
     "error": "loading it is refused",
 }
 _NO_HUB = "the setting sources does not name the hub, so only what the hub cache holds can be loaded"
@@ -76,7 +79,8 @@ def _file(resolver: Resolver, pinned: PinnedRepo, path: str) -> dict[str, Any]:
     return {
         "path": path,
         "size": file.size,
-        "cid": file.cid,
+        # What plain transformers read in its place is not what the pin says.
+        "cid": None if was is not None and was.source == PLAIN else file.cid,
         "source": would.source,
         "why": would.why,
         "served": was is not None,
@@ -86,11 +90,20 @@ def _file(resolver: Resolver, pinned: PinnedRepo, path: str) -> dict[str, Any]:
 def _would(resolver: Resolver, pinned: PinnedRepo, path: str) -> Served:
     state = pinned.state(path)
     if state == "here":
-        return Served("hub cache", "it is as it was when it was hashed")
+        return Served("hub cache", "unchanged since it was hashed")
     if state == "changed":
-        return Served("hub cache", "it looks changed; it is hashed again first")
-    names = [source.name for source in resolver.sources]
-    return Served(" or ".join([*names, *(["hub"] if pinned.hub_allowed else [])]), "it is not in the hub cache")
+        return Served("hub cache", "it looks unlike its record: served only if hashing it finds the pinned bytes")
+    names = [source.name for source in resolver.sources if _has(source, pinned.pin.files[path].cid)]
+    names += ["hub"] if pinned.hub_allowed else []
+    return Served(" or ".join(names) or "nobody", "it is not in the hub cache")
+
+
+def _has(source: Source, cid: str) -> bool:
+    """Whether a source has at least the root of a file; one that may be elsewhere is not asked."""
+    try:
+        return not getattr(source, "local", False) or source.block(CID.parse(cid)) is not None
+    except SourceError:
+        return False
 
 
 def _other(resolver: Resolver, pinned: PinnedRepo, path: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pinformers.ipfs.cid import CID, Block
 from pinformers.pinning.adoption import Facts, kept_blocks, model_facts, tree_entry
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, read_ref
-from pinformers.pinning.ledger import Ledger, Served
+from pinformers.pinning.ledger import PLAIN, Ledger, Served
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.pinned import Means, PinnedRepo
 from pinformers.pinning.recorder import Job, Recorder
@@ -99,12 +99,14 @@ class Resolver:
 
     def seen(self, repo: str, revision: str | None, paths: Sequence[str], *, repo_type: str) -> None:
         """Record, beside the load, the commit whose files plain transformers has put at ``paths``."""
-        self.ledger.counts["misses"] += max(1, len(paths))
         for path in paths:
             match = _SNAPSHOT.search(path)
             if match is not None:
                 name = path[match.end() :].replace("\\", "/")
-                self.ledger.note(repo, match[1], name, Served("plain transformers", "no pin held it"))
+                pin = self.catalog.pin(repo, match[1], repo_type)
+                if pin is None or name not in pin.files:
+                    self.ledger.counts["misses"] += 1
+                    self.ledger.note(repo, match[1], name, Served(PLAIN, "no pin held it"))
                 cache = self._cache(repo, repo_type, str(Path(path[: match.start()]).parent))
                 self._note(Job(repo, repo_type, match[1], cache.cache_dir, _seen_at(cache, revision, match[1])))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -332,6 +333,27 @@ def test_many_small_files_are_recorded_together(
     pin = Adoption(resolver.catalog, cache, REPO, "c" * 40).run(Facts(), Watch())
     assert len(pin.files) == 300
     assert len(written) < 30
+
+
+def test_a_copy_of_cache_and_records_speaks_of_itself_alone(tmp_path: Path) -> None:
+    pin_folder(make_resolver(tmp_path / "one"), write_folder(tmp_path / "folder"), REPO)
+    shutil.copytree(tmp_path / "one", tmp_path / "two", symlinks=True)
+    before = tree(tmp_path / "one" / "hub")
+    copy = make_resolver(tmp_path / "two")
+    found = copy.find(REPO, None)
+    assert found is not None
+    assert found.deliver(list(FILES))
+    assert remove_pin(copy.catalog, found.pin).freed > 0
+    assert tree(tmp_path / "one" / "hub") == before
+    assert not [name for name, (kind, _) in tree(found.cache.folder).items() if kind != "folder"]
+
+
+def test_a_move_within_a_file_system_is_not_even_hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin_folder(make_resolver(tmp_path / "one"), write_folder(tmp_path / "folder"), REPO)
+    (tmp_path / "one").rename(tmp_path / "two")
+    moved = make_resolver(tmp_path / "two").find(REPO, None)
+    assert moved is not None
+    assert {moved.state(path) for path in FILES} == {"here"}
 
 
 def test_a_place_is_found_by_its_cache_alone(tmp_path: Path) -> None:
