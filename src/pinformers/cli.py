@@ -159,9 +159,7 @@ def explain(model: str, revision: str | None, as_json: bool) -> None:
 
 @root.command()
 @click.argument("model", nargs=-1)
-@click.option(
-    "--repair", is_flag=True, help="Fetch the files again, in the place of the bad bytes, whoever wrote those."
-)
+@click.option("--repair", is_flag=True, help="Fetch the files again, in place of the bad bytes, whoever wrote those.")
 @_json
 def verify(model: tuple[str, ...], repair: bool, as_json: bool) -> None:
     """Hash every pinned file again, of all models or of each MODEL.

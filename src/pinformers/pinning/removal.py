@@ -35,6 +35,7 @@ def remove_pin(catalog: Catalog, pin: Pin, *, lock_timeout: float = 60.0) -> Rem
     for journal in _journals(catalog, pin):
         journal.unlink(missing_ok=True)
     catalog.remove(pin)
+    _drop_blocks(catalog, pin)
     return removal
 
 
@@ -44,6 +45,12 @@ def remove_place(catalog: Catalog, pin: Pin, place: Place, *, lock_timeout: floa
     Eviction(catalog, pin, place, removal, lock_timeout).run()
     catalog.place_path(pin, place.cache_dir).unlink(missing_ok=True)
     return removal
+
+
+def _drop_blocks(catalog: Catalog, pin: Pin) -> None:
+    needed = {file.cid for other in catalog.pins() for file in other.files.values()}
+    for cid in {file.cid for file in pin.files.values()} - needed:
+        catalog.dag_path(cid).unlink(missing_ok=True)
 
 
 def _journals(catalog: Catalog, pin: Pin) -> Iterator[Path]:

@@ -151,3 +151,14 @@ def test_one_place_goes_and_the_other_stays(resolver: Resolver, tmp_path: Path) 
     assert files_below(tmp_path / "other") == []
     assert [place.cache_dir for place in resolver.catalog.places(pin)] == [resolver.default_cache]
     assert resolver.find(REPO, None) is not None
+
+
+def test_inner_blocks_that_no_other_pin_needs_go_too(tmp_path: Path) -> None:
+    resolver = make_resolver(tmp_path)
+    one = pin_folder(resolver, write_folder(tmp_path / "folder"), REPO)
+    two = pin_folder(resolver, tmp_path / "folder", "other/model")
+    kept = resolver.catalog.dag_path(one.pin.files["model.safetensors"].cid)
+    remove_pin(resolver.catalog, one.pin)
+    assert kept.exists()
+    remove_pin(resolver.catalog, two.pin)
+    assert not kept.exists()
