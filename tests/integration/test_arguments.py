@@ -53,9 +53,7 @@ def _absent(found: re.Match[str]) -> str:
     return f"{found[1] or found[4]} lacks {found[2] or found[3]}"
 
 
-def test_arguments_and_errors_are_those_of_plain_transformers(
-    hub: HubStub, checkpoints: Path, tmp_path: Path
-) -> None:
+def test_arguments_and_errors_are_those_of_plain_transformers(hub: HubStub, checkpoints: Path, tmp_path: Path) -> None:
     for family in ("bert", "gpt2", "mpnet", "vit", "custom", "qwen2", "llama"):
         publish(hub, checkpoints, family)
     hub.add("tiny/private", checkpoints / "bert", private_token=TOKEN)
