@@ -39,7 +39,19 @@ class Call:
             self.revision = commit_of(self.get("_commit_hash"))
         self.repo_type = str(self.get("repo_type") or "model")
         cache_dir = self.get("cache_dir")
-        self.cache_dir: str | None = None if cache_dir is None else os.fspath(cache_dir)
+        self.cache_dir: str | None = os.fspath(cache_dir) if isinstance(cache_dir, os.PathLike) else cache_dir
+
+    @property
+    def regular(self) -> bool:
+        """Whether every argument is of the kind that names a file of a repo; what else it means is not ours to say."""
+        folder, files = self.get("subfolder") or ".", self.get("filenames") or (".",)
+        return (
+            (self.revision is None or (isinstance(self.revision, str) and self.revision != ""))
+            and (self.cache_dir is None or _encodable(self.cache_dir))
+            and isinstance(files, list | tuple)
+            and all(_encodable(name) and _relative(name) for name in (folder, *files))
+            and not any(name.endswith("/") for name in files)
+        )
 
     def get(self, name: str) -> Any:
         return self._kwargs.get(name, self._positional.get(name))
@@ -64,6 +76,22 @@ class Call:
     def run_beyond(self, answer: Pinned | Resolver) -> Any:
         """Ask as the caller did, or local files only where the hub may not be asked."""
         return self.run() if answer.hub_allowed else self.run(local_files_only=True)
+
+
+def _encodable(name: object) -> bool:
+    if not isinstance(name, str) or "\0" in name:
+        return False
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _relative(name: str) -> bool:
+    parts = name.replace(os.sep, "/").split("/")
+    # No file system of today takes a longer name; its error is then the original's.
+    return not os.path.isabs(name) and ".." not in parts and bool(name) and all(len(part) < 255 for part in parts)
 
 
 def joined(folder: str | None, name: str) -> str:

@@ -65,7 +65,7 @@ class Route:
 
     def _ask(self, call: Call) -> tuple[Resolver | None, Pinned | None]:
         resolver = self._current()
-        if resolver is None or not names_repo(call.repo):
+        if resolver is None or not names_repo(call.repo) or not call.regular:
             return None, None
         call.cache_dir = call.cache_dir or resolver.cache_dir or _transformers_cache()
         return resolver, resolver.resolve(

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from pinformers._errors import PinError
 from pinformers.pinning.pin import check_path, check_revision, repo_folder
-from pinformers.pinning.records import lock, read_json, sync, write_bytes
+from pinformers.pinning.records import MALFORMED, lock, read_json, sync, write_bytes
 
 Fill = Callable[[BinaryIO], None]
 STAGING = ".pinformers.incomplete"
@@ -82,7 +82,7 @@ class RepoCache:
             return None
         try:
             return {check_path(path): dict(entry) for path, entry in value["files"].items()}
-        except (AttributeError, KeyError, TypeError, ValueError, PinError):
+        except (PinError, *MALFORMED):
             # As huggingface_hub does: what cannot be read counts as no listing.
             return None
 

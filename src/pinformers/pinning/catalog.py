@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from pinformers._errors import PinError
 from pinformers.pinning.pin import Pin, check_path, check_revision, merge, repo_folder
-from pinformers.pinning.records import lock, read_json, signature, write_bytes, write_json
+from pinformers.pinning.records import MALFORMED, lock, read_json, signature, write_bytes, write_json
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _logger = logging.getLogger("pinformers")
@@ -194,7 +194,7 @@ class Catalog:
         if cached is None or cached[0] != stat:
             try:
                 cached = (stat, parse(read_json(path) or {}))
-            except (PinError, KeyError, TypeError, ValueError, IndexError, AttributeError) as exc:
+            except (PinError, *MALFORMED) as exc:
                 # Half a record cannot be seen (renames), so this is another format or another hand: not ours.
                 _logger.warning("The record %s cannot be read (%s) and counts as none; delete it.", path, exc)
                 cached = (stat, None)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pinformers._errors import PinError
 from pinformers.ipfs.cid import CID
 from pinformers.ipfs.unixfs import Directory, Entry, build_directory
+from pinformers.pinning.records import MALFORMED
 
 FORMAT = 1
 Hub = Mapping[str, Any]
@@ -164,7 +165,7 @@ class Pin:
                 repo_type=str(value["repo_type"]),
                 pinned_at=str(value["pinned_at"]),
             )
-        except (KeyError, TypeError, AttributeError, ValueError) as exc:
+        except MALFORMED as exc:
             raise PinError(f"{value.get('repo', 'a pin record')}", f"its pin cannot be read ({exc!r})") from exc
 
 

@@ -23,7 +23,7 @@ from pinformers.pinning.adoption import Adoption, Facts, Watch
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, key
 from pinformers.pinning.pin import check_commit, check_path, check_revision, repo_folder
-from pinformers.pinning.records import lock, read_json, write_json
+from pinformers.pinning.records import MALFORMED, lock, read_json, write_json
 
 # At exit the rest is finished when it takes well under half a second (hashing makes over 1 GB/s), else left.
 EXIT_BYTES = 256 << 20
@@ -278,7 +278,7 @@ def _read_job(path: Path) -> Job | None:
     value = read_json(path)
     try:
         return Job.from_json(value) if value is not None else None
-    except (AttributeError, KeyError, TypeError, ValueError, PinError) as exc:
+    except (PinError, *MALFORMED) as exc:
         _logger.warning("The journal %s cannot be read (%r); it is removed.", path, exc)
         path.unlink(missing_ok=True)
         return None

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 Json = dict[str, Any]
+# What reading a record of another hand can raise, beside errors of ours.
+MALFORMED = (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -43,8 +46,9 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> Json | None:
     """Return the JSON object in ``path``; None when there is none, or when it is not a readable object."""
     try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        # A pipe of that name would be waited for.
+        value = json.loads(path.read_bytes()) if path.is_file() else None
+    except (OSError, ValueError, RecursionError):
         # Of another user, of another format, half gone: whoever asked goes on as if there were none.
         return None
     return value if isinstance(value, dict) else None
@@ -75,5 +79,7 @@ def signature(path: Path) -> tuple[int, int, int] | None:
     try:
         status = os.stat(path)
     except (OSError, ValueError):
+        return None
+    if not stat.S_ISREG(status.st_mode):
         return None
     return status.st_size, status.st_mtime_ns, status.st_ino

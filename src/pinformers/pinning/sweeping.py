@@ -14,7 +14,7 @@ from pinformers.pinning.cache import STAGING, RepoCache
 from pinformers.pinning.catalog import Catalog, Place
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.recorder import Job
-from pinformers.pinning.records import read_json, signature
+from pinformers.pinning.records import MALFORMED, read_json, signature
 from pinformers.pinning.removal import remove_pin, remove_place
 
 # Whatever is younger may belong to a process that is at work on it.
@@ -102,7 +102,7 @@ def _dead_journals(catalog: Catalog) -> Iterator[Garbage]:
         value = read_json(path)
         try:
             job = Job.from_json(value) if value is not None else None
-        except (AttributeError, KeyError, TypeError, ValueError, PinError):
+        except (PinError, *MALFORMED):
             job = None
         if _old(path) and not (job is not None and _snapshot(job).is_dir()):
             yield _file("journal", path, "the snapshot that was to be recorded is gone")

@@ -80,6 +80,28 @@ def test_a_forged_record_is_nobody_s(tmp_path: Path, change: dict[str, object]) 
     assert catalog.pin(REPO, PIN.commit) is None
 
 
+@pytest.mark.parametrize(
+    "content", ['{"format": 1, "files": {"a": {"size": Infinity}}}', "[" * 100_000, "{}", "null", ""]
+)
+def test_a_record_that_nobody_can_read_is_none(tmp_path: Path, content: str) -> None:
+    resolver = make_resolver(tmp_path)
+    for path in (resolver.catalog.pin_path(REPO, "c" * 40), resolver.catalog.state_dir / "pending" / "x.json"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    assert resolver.resolve(REPO, "c" * 40) is None
+    assert resolver.recorder.flush(10)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_in_the_place_of_a_record_is_not_waited_for(tmp_path: Path) -> None:
+    resolver = make_resolver(tmp_path)
+    for path in (resolver.catalog.pin_path(REPO, "c" * 40), resolver.catalog.state_dir / "pending" / "x.json"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(path)
+    assert resolver.resolve(REPO, "c" * 40) is None
+    assert resolver.recorder.flush(10)
+
+
 @pytest.mark.parametrize("made", ["/etc/passwd", "../../victim", "blobs/../../../victim"])
 def test_a_forged_place_deletes_nothing(resolver: Resolver, tmp_path: Path, made: str) -> None:
     victim = tmp_path / "victim"
