@@ -26,6 +26,8 @@ def clean_env(home: Path, **extra: str) -> dict[str, str]:
     quiet = {
         "DO_NOT_TRACK": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        # A daemon of whoever runs the tests is not asked: nobody listens at the discard port.
+        "PINFORMERS_KUBO_API": "/ip4/127.0.0.1/tcp/9",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "OMP_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",

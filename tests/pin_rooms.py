@@ -59,7 +59,7 @@ def hold_lock(path: str, held: Event, release: Event) -> None:
 
 def make_resolver(folder: Path, **settings: object) -> Resolver:
     """Return a resolver whose cache and records lie under ``folder``."""
-    given = {"cache_dir": folder / "hub", "state_dir": folder / "pinformers", **settings}
+    given = {"cache_dir": folder / "hub", "state_dir": folder / "pinformers", "sources": ("embedded", "hub")} | settings
     return build_resolver(Settings(**given))  # type: ignore[arg-type]
 
 

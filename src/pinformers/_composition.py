@@ -15,18 +15,18 @@ from pinformers._settings import Loaded, Settings, load
 from pinformers.pinning.cache import normal
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.resolver import Policy, Resolver, folder_blocks, local_files
-from pinformers.sources.base import Source
+from pinformers.sources.base import Lazy, Source
 from pinformers.sources.embedded import EmbeddedSource
 
 GROUP = "pinformers.sources"
-BUILT_IN = ("embedded", "hub")
+BUILT_IN = ("embedded", "kubo", "gateway", "hub")
 
 
 def build_resolver(settings: Settings) -> Resolver:
     """Return a resolver for ``settings``; raises SettingsError for a source that nobody provides."""
     cache = hub_cache(settings)
     catalog = Catalog(state_dir(settings), lock_timeout=settings.lock_timeout)
-    sources = [_source(name, catalog) for name in settings.sources if name != "hub"]
+    sources = [source for name in settings.sources if name != "hub" for source in _sources(name, catalog, settings)]
     policy = Policy(settings.on_miss, "hub" in settings.sources, settings.lock_timeout)
     moved = str(settings.cache_dir) if settings.cache_dir is not None else None
     return Resolver(catalog, cache, sources, policy, moved)
@@ -65,11 +65,29 @@ def _check_sources(names: tuple[str, ...], origin: str) -> None:
             raise SettingsError("sources", name, origin, f"among {known} (entry points in {GROUP} add more)")
 
 
-def _source(name: str, catalog: Catalog) -> Source:
+def _sources(name: str, catalog: Catalog, settings: Settings) -> list[Source]:
     if name == "embedded":
-        return EmbeddedSource(lambda: local_files(catalog), lambda: folder_blocks(catalog), catalog.version)
+        return [EmbeddedSource(lambda: local_files(catalog), lambda: folder_blocks(catalog), catalog.version)]
+    if name == "kubo":
+        return [Lazy(name, lambda: _kubo(settings))]
+    if name == "gateway":
+        return [Lazy(name, lambda: _gateways(settings))] if settings.gateways else []
     source: Source = entry_points(GROUP)[name].load()()
-    return source
+    return [source]
+
+
+def _kubo(settings: Settings) -> Source:
+    # deferred: network clients, which a load out of the hub cache never needs.
+    from pinformers.sources.kubo import KuboNode, KuboSource
+
+    return KuboSource(KuboNode(settings.kubo_api, token=settings.kubo_token), swarm_timeout=settings.swarm_timeout)
+
+
+def _gateways(settings: Settings) -> Source:
+    # deferred: as above.
+    from pinformers.sources.gateway import GatewaySource
+
+    return GatewaySource(settings.gateways, stall_timeout=settings.gateway_timeout)
 
 
 def _writable(folder: Path) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import platformdirs
 
+from pinformers._discovery import DEFAULT_API, discovered
 from pinformers._errors import SettingsError
 
 if sys.version_info >= (3, 11):
@@ -62,6 +63,13 @@ def _seconds(value: object) -> float:
     return seconds
 
 
+def _flag(value: object) -> bool:
+    words = {True: True, False: False, "1": True, "true": True, "0": False, "false": False}
+    if isinstance(value, bool | str) and value in words:
+        return words[value]
+    raise ValueError("true or false")
+
+
 def _one_of(*names: str) -> Callable[[object], str]:
     def parse(value: object) -> str:
         if value in names:
@@ -84,12 +92,25 @@ class Settings:
     on_miss: OnMiss = _setting(
         "import", _one_of("import", "passthrough", "error"), "a model without a pin: record it, let it pass, refuse it"
     )
-    sources: tuple[str, ...] = _setting(("embedded", "hub"), _sources, "where files may come from, in this order")
-    lockfile: Path | None = _setting(None, _path, "a pinformers.lock to obey (not read by this version)")
-    kubo_api: str | None = _setting(None, _text, "the RPC address of a Kubo daemon (not used by this version)")
-    gateways: tuple[str, ...] = _setting((), _names, "trustless gateways (not used by this version)")
+    sources: tuple[str, ...] = _setting(
+        ("embedded", "kubo", "gateway", "hub"), _sources, "where files may come from, in this order"
+    )
+    lockfile: Path | None = _setting(
+        None, _path, "a pinformers.lock; by default the nearest one, from the working directory upwards"
+    )
+    locked: bool = _setting(False, _flag, "whether what is not in the lockfile is refused")
+    kubo_api: str = _setting(
+        DEFAULT_API, _text, "the RPC address of a Kubo daemon, a multiaddr or a URL; by default from `$IPFS_PATH/api`"
+    )
+    kubo_token: str | None = _setting(None, _text, "the bearer token of that RPC, where it asks for one")
+    swarm_timeout: float = _setting(10.0, _seconds, "seconds that a Kubo daemon may look for a block in its swarm")
+    gateways: tuple[str, ...] = _setting(
+        (), _names, "trustless gateways; by default from `$IPFS_GATEWAY` and the files in which IPFS tools keep them"
+    )
+    gateway_timeout: float = _setting(10.0, _seconds, "seconds without a byte after which a gateway counts as stalled")
+    cluster_api: str | None = _setting(None, _text, "the REST address of an IPFS Cluster whose pins are a catalog")
     publish: Publish = _setting(
-        "never", _one_of("auto", "never", "required"), "offer pins to Kubo (not used by this version)"
+        "never", _one_of("auto", "never", "required"), "offer what was loaded to the Kubo daemon and the cluster"
     )
     scope: Literal["transformers"] = _setting("transformers", _one_of("transformers"), "whose downloads are routed")
     log: Log = _setting(
@@ -101,7 +122,7 @@ class Settings:
 
 
 NAMES = tuple(setting.name for setting in fields(Settings))
-UNUSED = ("lockfile", "kubo_api", "gateways", "publish")
+SECRET = ("kubo_token",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +135,9 @@ class Loaded:
 
     @property
     def remarks(self) -> list[str]:
-        """What a person should know of what was given: settings without effect yet, variables that name none."""
-        idle = [(name, self.origins[name]) for name in UNUSED if self.origins[name] != "default"]
+        """What a person should know of what was given: the variables that name no setting."""
         return [
-            *(f"The setting {name} (from {origin}) has no effect in this version." for name, origin in idle),
-            *(
-                f"The variable {variable} names no setting; `pinformers config` lists them."
-                for variable in self.unknown
-            ),
+            f"The variable {variable} names no setting; `pinformers config` lists them." for variable in self.unknown
         ]
 
 
@@ -129,6 +145,7 @@ def load(keywords: Mapping[str, Any], environ: Mapping[str, str] | None = None) 
     """Read all settings; raises SettingsError, which names the setting, for a wrong value or an unknown name."""
     environ = os.environ if environ is None else environ
     given: dict[str, tuple[object, str]] = {}
+    given.update(discovered(environ))
     given.update(_from_file(environ.get(CONFIG)))
     given.update(_from_environment(environ))
     given.update({name: (value, "keyword") for name, value in keywords.items() if value is not None})

@@ -14,15 +14,17 @@ FLOORS = {
     "_gate": 0,
     "_logging": 0,
     "_metadata": 0,
+    "_discovery": 0,
     "ipfs": 1,
     "sources": 2,
     "importing": 3,
     "pinning": 3,
+    "serving": 3,
     "_composition": 4,
     "_activation": 4,
 }
 FACE = 5
-WINGS = {"importing", "pinning"}
+WINGS = {"importing", "pinning", "serving"}
 # What a room on a lower floor may name of ours: importing/ nothing but itself.
 ONLY = {"importing": {"importing"}}
 
@@ -65,7 +67,7 @@ def test_a_floor_looks_down_only(path: Path) -> None:
         if here in WINGS:
             assert there not in WINGS - {here}, f"{here} knows the other wing: {name}"
         if floor == 0:
-            assert there in {"", "_errors"}
+            assert there in {"", "_errors", "_discovery"}
 
 
 @pytest.mark.parametrize("path", sorted((SOURCE / "importing").glob("*.py")), ids=lambda path: path.name)

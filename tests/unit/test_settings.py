@@ -22,6 +22,11 @@ VALUES: Mapping[str, tuple[object, str, object]] = {
     "lockfile": ("/some/pinformers.lock", "/some/pinformers.lock", Path("/some/pinformers.lock")),
     "kubo_api": ("/ip4/127.0.0.1/tcp/5001", "/ip4/127.0.0.1/tcp/5001", "/ip4/127.0.0.1/tcp/5001"),
     "gateways": (["http://a", "http://b"], "http://a, http://b", ("http://a", "http://b")),
+    "locked": (True, "1", True),
+    "kubo_token": ("secret", "secret", "secret"),
+    "swarm_timeout": (2.5, "2.5", 2.5),
+    "gateway_timeout": (2.5, "2.5", 2.5),
+    "cluster_api": ("http://127.0.0.1:9094", "http://127.0.0.1:9094", "http://127.0.0.1:9094"),
     "publish": ("auto", "auto", "auto"),
     "scope": ("transformers", "transformers", "transformers"),
     "log": ("debug", "debug", "debug"),
@@ -34,6 +39,11 @@ WRONG: Mapping[str, tuple[object, ...]] = {
     "sources": ([], (), ["hub", "hub"], "hub,embedded,hub", ",", [1], 5, {"hub": 1}),
     "lockfile": (1.5,),
     "kubo_api": (5001, ["x"]),
+    "locked": ("yes", 2, [True], {}),
+    "kubo_token": (5,),
+    "cluster_api": (5,),
+    "swarm_timeout": ("soon", -1),
+    "gateway_timeout": ("soon", -1),
     "gateways": (5, [1], {"http://a": 1}),
     "publish": ("yes", True),
     "scope": ("diffusers", "transformers,diffusers"),
@@ -44,7 +54,9 @@ WRONG_CASES = [(name, value) for name, values in WRONG.items() for value in valu
 
 
 def toml(**values: object) -> str:
-    return "".join(f"{name} = {value!r}\n" for name, value in values.items())
+    # TOML writes booleans in small letters.
+    written = {name: str(value).lower() if isinstance(value, bool) else repr(value) for name, value in values.items()}
+    return "".join(f"{name} = {value}\n" for name, value in written.items())
 
 
 @pytest.fixture
@@ -78,7 +90,7 @@ def test_the_defaults() -> None:
     assert set(loaded.origins.values()) == {"default"}
     assert (loaded.settings.on_miss, loaded.settings.sources, loaded.settings.log) == (
         "import",
-        ("embedded", "hub"),
+        ("embedded", "kubo", "gateway", "hub"),
         "info",
     )
 

@@ -206,12 +206,12 @@ def test_the_innermost_settings_say_what_is_shown(fake: dict[str, str]) -> None:
     assert lines(fake, code, PINFORMERS="1") == []
 
 
-def test_a_setting_without_effect_is_warned_of_once_and_as_every_other_line(fake: dict[str, str]) -> None:
-    warning = "[WARNING] The setting kubo_api (from PINFORMERS_KUBO_API) has no effect in this version."
+def test_a_variable_without_effect_is_warned_of_once_and_as_every_other_line(fake: dict[str, str]) -> None:
+    warning = "[WARNING] The variable PINFORMERS_KUBO names no setting; `pinformers config` lists them."
     ways = ("import transformers", "import pinformers.auto, transformers")
     for code, switch in zip(ways, ("1", "0"), strict=True):
         code += "; import pinformers; pinformers.get_status()"
-        given = {"PINFORMERS": switch, "PINFORMERS_KUBO_API": "x"}
+        given = {"PINFORMERS": switch, "PINFORMERS_KUBO": "x"}
         assert sorted(lines(fake, code, **given)) == sorted([warning, ON[0], ON[1].format(2)])
         assert lines(fake, code, PINFORMERS_LOG="warning", **given) == [warning]
         assert lines(fake, code, PINFORMERS_LOG="off", **given) == []

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from pinformers._errors import BlockMismatch, SourceError
+from pinformers._errors import BlockMismatch, SourceError, SourceUnavailable
 from pinformers.ipfs.cid import CID
 
 
 class Source(Protocol):
-    """Anything that yields blocks by CID."""
+    """Anything that yields blocks by CID. Several threads ask it at once."""
 
     @property
     def name(self) -> str:
@@ -21,17 +22,43 @@ class Source(Protocol):
         """Whether it answers from this machine alone: only such are asked under ``local_files_only``."""
 
     def block(self, cid: CID) -> bytes:
-        """Return what it says is the block; raise SourceUnavailable or BlockNotFound when it has none."""
+        """Return what it says is the block, within a limit of time of its own.
+
+        Raises BlockNotFound where it does not have this one, SourceUnavailable where asking for others is in vain too.
+        """
+
+
+class Lazy:
+    """A source that is built when it is first asked: a load that needs none imports no network client."""
+
+    def __init__(self, name: str, build: Callable[[], Source], *, local: bool = False) -> None:
+        self.name, self.local = name, local
+        self._build, self._lock = build, threading.Lock()
+        self._built: Source | None = None
+
+    def block(self, cid: CID) -> bytes:
+        """Ask the source."""
+        return self.built.block(cid)
+
+    @property
+    def built(self) -> Source:
+        """The source itself."""
+        with self._lock:
+            if self._built is None:
+                self._built = self._build()
+            return self._built
 
 
 class Chain:
     """Ask sources in their order, block by block; the next one goes on where the last one failed.
 
-    A source that sent a wrong block is not asked again by this chain. ``served`` counts blocks by source name.
+    A source that sent a wrong block, or is unavailable, is not asked again by this chain. ``served`` counts blocks
+    by source name. Several threads may fetch at once.
     """
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = list(sources)
+        self._lock = threading.Lock()
         self.failures: dict[str, str] = {}
         self.served: dict[str, int] = {}
 
@@ -41,19 +68,26 @@ class Chain:
             try:
                 block = source.block(cid)
                 cid.verify(block)
+            except SourceUnavailable as exc:
+                self._failed(source, exc.reason, drop=True)
             except SourceError as exc:
-                self.failures[source.name] = exc.reason
+                self._failed(source, exc.reason, drop=False)
             except BlockMismatch as exc:
-                self.failures[source.name] = str(exc).rstrip(".")
-                self._sources.remove(source)
+                self._failed(source, str(exc).rstrip("."), drop=True)
             except Exception as exc:
                 # A plug-in is code of others: whatever it raises is its failure, not the load's.
-                self.failures[source.name] = f"{type(exc).__name__}: {exc}"
-                self._sources.remove(source)
+                self._failed(source, f"{type(exc).__name__}: {exc}", drop=True)
             else:
-                self.served[source.name] = self.served.get(source.name, 0) + 1
+                with self._lock:
+                    self.served[source.name] = self.served.get(source.name, 0) + 1
                 return block
         raise SourceError(", ".join(self.failures) or "(none configured)", self.tried)
+
+    def _failed(self, source: Source, reason: str, *, drop: bool) -> None:
+        with self._lock:
+            self.failures[source.name] = reason
+            if drop and source in self._sources:
+                self._sources.remove(source)
 
     @property
     def tried(self) -> str:
