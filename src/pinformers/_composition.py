@@ -9,6 +9,7 @@ from typing import Any
 
 import platformdirs
 
+from pinformers._discovery import DEFAULT_API
 from pinformers._errors import SettingsError
 from pinformers._metadata import entry_points
 from pinformers._settings import Loaded, Settings, load
@@ -69,7 +70,7 @@ def _sources(name: str, catalog: Catalog, settings: Settings) -> list[Source]:
     if name == "embedded":
         return [EmbeddedSource(lambda: local_files(catalog), lambda: folder_blocks(catalog), catalog.version)]
     if name == "kubo":
-        return [Lazy(name, lambda: _kubo(settings))]
+        return [Lazy(name, lambda: _kubo(settings), expected=settings.kubo_api != DEFAULT_API)]
     if name == "gateway":
         return [Lazy(name, lambda: _gateways(settings))] if settings.gateways else []
     source: Source = entry_points(GROUP)[name].load()()

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from pinformers.ipfs.car import read_car, write_car
+from pinformers.ipfs.car import append_car, read_car, write_car
 from pinformers.ipfs.cid import CID, DAG_PB, IDENTITY, RAW, SHA2_256, Block
-from pinformers.ipfs.dag import Fetch, Leaf, leaves, list_directory, read_block, read_file, read_leaf, walk_directory
+from pinformers.ipfs.dag import (
+    Fetch,
+    Leaf,
+    leaves,
+    list_directory,
+    read_block,
+    read_file,
+    read_leaf,
+    read_parts,
+    walk_directory,
+)
 from pinformers.ipfs.dagpb import MAX_BLOCK, Link, Node, parse_node
 from pinformers.ipfs.layout import UNIXFS_V1_2025, V0_2015, Profile
 from pinformers.ipfs.unixfs import (
@@ -39,6 +49,7 @@ __all__ = [
     "Link",
     "Node",
     "Profile",
+    "append_car",
     "build_directory",
     "hash_file",
     "leaves",
@@ -48,6 +59,7 @@ __all__ = [
     "read_car",
     "read_file",
     "read_leaf",
+    "read_parts",
     "walk_directory",
     "write_car",
 ]

@@ -29,7 +29,12 @@ def write_car(out: BinaryIO, roots: Sequence[CID], blocks: Iterable[Block]) -> i
     header += _TAIL_VERSION_1
     prefix = varint.encode(len(header))
     out.write(prefix + header)
-    written = len(prefix) + len(header)
+    return len(prefix) + len(header) + append_car(out, blocks)
+
+
+def append_car(out: BinaryIO, blocks: Iterable[Block]) -> int:
+    """Write further blocks to a CARv1 stream and return their length."""
+    written = 0
     for block in blocks:
         name = block.cid.to_bytes()
         prefix = varint.encode(len(name) + len(block.data)) + name

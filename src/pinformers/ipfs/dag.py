@@ -50,18 +50,27 @@ def leaves(root: CID, fetch: Fetch, *, start: int = 0, size: int | None = None) 
         if start < size:
             yield Leaf(root, 0, size)
         return
-    node = _read_node(root, fetch)
-    if size not in (None, node.file_size):
-        raise BadBlock(str(root), f"the file has {node.file_size} bytes instead of {size}")
+    node = _read_root(root, fetch, size)
     for leaf, _ in _FileWalk(fetch, start).below(root, node, 0, MAX_DEPTH):
         yield leaf
 
 
 def read_file(root: CID, fetch: Fetch) -> Iterator[bytes]:
     """Read a file's verified bytes in order, a leaf at a time."""
-    node = _read_node(root, fetch)
-    for leaf, piece in _FileWalk(fetch, 0).below(root, node, 0, MAX_DEPTH):
-        yield read_leaf(leaf, fetch) if piece is None else piece
+    for _, piece in read_parts(root, fetch):
+        yield piece
+
+
+def read_parts(root: CID, fetch: Fetch, *, start: int = 0, size: int | None = None) -> Iterator[tuple[Leaf, bytes]]:
+    """Read the leaves that end behind ``start``, in order, each with its verified bytes; ``size`` as in ``leaves``."""
+    if root.codec == RAW and size is not None:
+        parts: Iterator[tuple[Leaf, bytes | None]] = (
+            (leaf, None) for leaf in leaves(root, fetch, start=start, size=size)
+        )
+    else:
+        parts = _FileWalk(fetch, start).below(root, _read_root(root, fetch, size), 0, MAX_DEPTH)
+    for leaf, piece in parts:
+        yield leaf, read_leaf(leaf, fetch) if piece is None else piece
 
 
 def read_leaf(leaf: Leaf, fetch: Fetch) -> bytes:
@@ -83,6 +92,13 @@ def walk_directory(root: CID, fetch: Fetch) -> Iterator[tuple[str, CID, int]]:
     The size of a file that is a single raw block is the publisher's word until its leaf is read.
     """
     yield from _FolderWalk(fetch).below("", root, _read_folder(root, fetch), MAX_DEPTH)
+
+
+def _read_root(root: CID, fetch: Fetch, size: int | None) -> Node:
+    node = _read_node(root, fetch)
+    if size not in (None, node.file_size):
+        raise BadBlock(str(root), f"the file has {node.file_size} bytes instead of {size}")
+    return node
 
 
 def _read_node(cid: CID, fetch: Fetch) -> Node:

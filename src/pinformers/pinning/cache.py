@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import glob
 import json
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pinformers._errors import PinError
+from pinformers._errors import PinError, SourceError
 from pinformers.pinning.pin import check_path, check_revision, repo_folder
-from pinformers.pinning.records import MALFORMED, lock, read_json, sync, write_bytes
+from pinformers.pinning.records import MALFORMED, lock, read_json, signature, sync, write_bytes
 
 Fill = Callable[[BinaryIO], None]
 STAGING = ".pinformers.incomplete"
+# A file that is being fetched; what of it was verified is taken up again.
+PART = ".part" + STAGING
 _UNFINISHED = ".incomplete"
 _TREE_FORMAT = 1
 _TREE_KEYS = ("size", "blob_id", "lfs_sha256", "lfs_size", "xet_hash")
@@ -129,35 +133,68 @@ class RepoCache:
         Never replaces a file: one that is there by then stays, and the caller must look at it again.
         """
         target = self.file(commit, check_path(path))
-        with lock(Path(self.cache_dir) / ".locks" / self._name / f"{etag}.lock", self._lock_timeout):
+        links = self._links_supported()
+        blob = self.blob(etag) if links else target
+        with self._turn(etag, blob) as held:
             if target.exists():
                 return []
             made = []
-            links = self._links_supported()
-            blob = self.blob(etag) if links else target
-            if not blob.exists() and self._write(blob, fill):
+            if not blob.exists() and self._write(blob, fill, resume=held):
                 made += self._made(blob)
             if links:
                 made += self._link(target, blob)
             return made
 
+    def drop_parts(self) -> None:
+        """Delete what is left of fetches whose file is in place by now, brought by another hand."""
+        for part in self.folder.glob(f"**/*{PART}"):
+            name = part.name.removesuffix(PART).rpartition(".")[0]
+            if part.with_name(name).exists():
+                part.unlink(missing_ok=True)
+
     # -- inner ------------------------------------------------------------------------------------------------
 
-    def _write(self, target: Path, fill: Fill) -> bool:
-        staging = self._staging(target)
+    @contextlib.contextmanager
+    def _turn(self, etag: str, target: Path) -> Iterator[bool]:
+        """Hold the blob's lock; whoever waits for it waits on while the one who has it makes progress."""
+        path = Path(self.cache_dir) / ".locks" / self._name / f"{etag}.lock"
+        while True:
+            with lock(path, self._lock_timeout) as held:
+                if held or not self._grows(target):
+                    yield held
+                    return
+
+    def _grows(self, target: Path) -> bool:
+        # Our parts, and the unfinished downloads of huggingface_hub's client, which ends their names in the same way.
+        unfinished = (signature(path) for path in target.parent.glob(f"{glob.escape(target.name)}*{_UNFINISHED}"))
+        newest = max((stat[1] for stat in unfinished if stat is not None), default=0)
+        return time.time() - newest / 1e9 < self._lock_timeout
+
+    def _write(self, target: Path, fill: Fill, *, resume: bool) -> bool:
+        """Let ``fill`` write a part and give it its name; what it had verified when it failed is kept."""
+        part = self._part(target, resume=resume)
         try:
-            with open(staging, "xb") as out:
+            with open(part, "r+b") as out:
                 fill(out)
                 out.flush()
                 sync(out.fileno())
-            return _move_new(staging, target)
-        finally:
-            staging.unlink(missing_ok=True)
+            return _move_new(part, target)
+        except BaseException as exc:
+            # A source that failed and a Ctrl-C say nothing against the bytes; a full disk wants them back.
+            size = (signature(part) or (0,))[0]
+            if not size or not isinstance(exc, SourceError | KeyboardInterrupt):
+                part.unlink(missing_ok=True)
+            raise
 
-    def _staging(self, target: Path) -> Path:
-        # huggingface_hub's own unfinished downloads end in .incomplete too: its cache scans pass over them.
+    def _part(self, target: Path, *, resume: bool) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
-        return target.with_name(f"{target.name}.{secrets.token_hex(4)}{STAGING}")
+        # Without the lock another process may be at work on what lies there.
+        left = sorted(target.parent.glob(f"{glob.escape(target.name)}.*{PART}")) if resume else []
+        if left:
+            return left[0]
+        part = target.with_name(f"{target.name}.{secrets.token_hex(4)}{PART}")
+        part.touch(exist_ok=False)
+        return part
 
     def _link(self, target: Path, blob: Path) -> list[str]:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -186,11 +223,14 @@ def _move_new(staging: Path, target: Path) -> bool:
     """Give ``staging`` its name unless the name is taken; says whether it was free."""
     try:
         os.link(staging, target)
+        staging.unlink()
     except FileExistsError:
+        staging.unlink(missing_ok=True)
         return False
     except OSError:
         # A file system without hard links: look, then rename. What could come between is the same verified content.
         if target.exists():
+            staging.unlink(missing_ok=True)
             return False
         os.replace(staging, target)
     return True

@@ -135,10 +135,11 @@ def repair(resolver: Resolver, finding: Finding, sources: Sequence[Source] | Non
 
 def _ask_sources(resolver: Resolver, finding: Finding, chain: Chain) -> str | None:
     try:
-        made, _ = fetch_file(finding.cache, finding.pin, finding.path, chain)
+        dag_path = resolver.catalog.dag_path(finding.pin.files[finding.path].cid)
+        fetched = fetch_file(finding.cache, finding.pin, finding.path, chain, dag_path)
     except (SourceError, BadContent):
         return None
-    _adoption(resolver, finding).note_made(made)
+    _adoption(resolver, finding).note_made(fetched.made)
     return " + ".join(chain.served) or "hub cache"
 
 

@@ -1,41 +1,235 @@
-"""A file's bytes out of blocks: every block is verified, the order is the file's, the whole is checked once more."""
+"""A file's bytes out of blocks: many are fetched at once, each is verified, the order is the file's."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import io
+import logging
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
-from pinformers._errors import BlockMismatch
-from pinformers.ipfs.cid import CID
-from pinformers.ipfs.dag import Fetch, leaves, read_leaf
+from pinformers._errors import BadBlock, BadCar, BlockMismatch
+from pinformers.ipfs.car import append_car, read_car, write_car
+from pinformers.ipfs.cid import CID, DAG_PB, RAW, Block
+from pinformers.ipfs.dag import Fetch, leaves, read_parts
+from pinformers.ipfs.dagpb import parse_node
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.pin import Pin, PinnedFile
+from pinformers.pinning.records import write_bytes
 from pinformers.sources.base import Chain
 
+# Blocks in flight for one file. Over loopback 4 threads gave the most (docs/benchmarks), over a network latency counts.
+WINDOW = 8
 
-def fetch_file(cache: RepoCache, pin: Pin, path: str, chain: Chain) -> tuple[list[str], bool]:
-    """Put a pinned file in place out of the chain's blocks.
+_logger = logging.getLogger("pinformers")
 
-    Returns what was made in the repo's folder, and whether the bytes in place are the ones that were verified here;
-    otherwise another hand was first. Raises SourceError, BadContent or OSError, and has left nothing then.
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What was ``made`` in the repo's folder, whether the bytes in place were ``verified`` here, and the file itself.
+
+    They were not where another hand was first.
     """
-    file = pin.files[path]
-    made = cache.add_file(pin.commit, path, file.etag or file.sha256, lambda out: _write(file, chain.fetch, out))
+
+    made: list[str]
+    verified: bool
+    file: PinnedFile
+
+
+def fetch_file(cache: RepoCache, pin: Pin, path: str, chain: Chain, dag_path: Path) -> Fetched:
+    """Put a pinned file in place out of the chain's blocks, and its inner blocks at ``dag_path``.
+
+    What an earlier fetch had verified is not fetched again. Raises SourceError, BadContent or OSError; after the first
+    the verified part is kept for the next time.
+    """
+    fetch = _FileFetch(pin.files[path], chain.fetch, Nodes(CID.parse(pin.files[path].cid), dag_path))
+    name = pin.files[path].etag or pin.files[path].sha256 or pin.files[path].cid
+    made = cache.add_file(pin.commit, path, name, fetch.write)
     written = any(name.startswith("blobs/") or name == f"snapshots/{pin.commit}/{path}" for name in made)
-    return made, written and bool(chain.served)
+    return Fetched(made, written and fetch.wrote, fetch.file)
 
 
-def _write(file: PinnedFile, fetch: Fetch, out: BinaryIO) -> None:
-    digest = hashlib.sha256()
-    # The blob is going to be named by this id; that of an LFS file is the id of its pointer.
-    blob_id = None if file.hub.get("lfs_sha256") else file.hub.get("blob_id")
-    git = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False) if blob_id else None
-    for leaf in leaves(CID.parse(file.cid), fetch, size=file.size):
-        part = read_leaf(leaf, fetch)
-        out.write(part)
-        digest.update(part)
-        if git is not None:
-            git.update(part)
-    if digest.hexdigest() != file.sha256 or (git is not None and git.hexdigest() != blob_id):
-        # Every block matched its CID, so the pin contradicts itself: its hashes belong to different bytes.
-        raise BlockMismatch(f"{file.cid} (sha256 {file.sha256}, git {blob_id})")
+class _FileFetch:
+    """One file on its way into a part."""
+
+    def __init__(self, file: PinnedFile, fetch: Fetch, nodes: Nodes) -> None:
+        self.file, self.wrote = file, False
+        self._cid, self._fetch, self._nodes = CID.parse(file.cid), fetch, nodes
+        self._sha256 = hashlib.sha256()
+        # The blob is going to be named by this id; that of an LFS file is the id of its pointer.
+        self._blob_id = None if file.hub.get("lfs_sha256") else file.hub.get("blob_id")
+        self._git = hashlib.sha1(b"blob %d\0" % file.size, usedforsecurity=False)
+
+    def write(self, out: BinaryIO) -> None:
+        """Write what is missing behind the part's verified bytes, and check the whole."""
+        start = self._resume(out)
+        out.seek(start)
+        out.truncate()
+        ahead = Ahead(self._block, start)
+        try:
+            for _, piece in read_parts(self._cid, self._noted(ahead.fetch), start=start, size=self.file.size):
+                out.write(piece)
+                self._take(piece)
+        finally:
+            ahead.close()
+        self._check()
+        self._nodes.keep()
+        self.wrote = True
+
+    def _block(self, cid: CID) -> bytes:
+        return self._nodes.get(cid) or self._fetch(cid)
+
+    def _noted(self, fetch: Fetch) -> Fetch:
+        def noted(cid: CID) -> bytes:
+            block = fetch(cid)
+            self._nodes.add(cid, block)
+            return block
+
+        return noted
+
+    def _resume(self, out: BinaryIO) -> int:
+        """Hash what lies in the part; returns how many bytes of it are true."""
+        end, done = out.seek(0, 2), 0
+        out.seek(0)
+        if not end:
+            return 0
+        for leaf in leaves(self._cid, self._noted(self._block), size=self.file.size):
+            # Where leaves are wrapped, their CID is not that of the file's bytes: such a file begins anew.
+            piece = out.read(leaf.size) if leaf.cid.codec == RAW and leaf.offset + leaf.size <= end else b""
+            try:
+                leaf.cid.verify(piece)
+            except BlockMismatch:
+                break
+            self._take(piece)
+            done += len(piece)
+        return done
+
+    def _take(self, piece: bytes) -> None:
+        self._sha256.update(piece)
+        if self._blob_id:
+            self._git.update(piece)
+
+    def _check(self) -> None:
+        sha256 = self._sha256.hexdigest()
+        if self.file.sha256 not in ("", sha256) or self._blob_id not in (None, "", self._git.hexdigest()):
+            # Every block matched its CID, so the pin contradicts itself: its hashes belong to different bytes.
+            raise BlockMismatch(f"{self.file.cid} (sha256 {self.file.sha256}, git {self._blob_id})")
+        self.file = dataclasses.replace(self.file, sha256=sha256)
+
+
+class Ahead:
+    """Deliver blocks to a walk over one file, and fetch meanwhile those that it is going to ask for next."""
+
+    def __init__(self, fetch: Fetch, start: int) -> None:
+        self._fetch, self._start = fetch, start
+        self._next: deque[tuple[CID, int]] = deque()
+        self._running: dict[CID, Future[bytes]] = {}
+        self._offsets: dict[CID, int] = {}
+        self._last: tuple[CID, bytes] | None = None
+        self._pool: ThreadPoolExecutor | None = None
+
+    def fetch(self, cid: CID) -> bytes:
+        """Return the block when it is here."""
+        if self._last is not None and self._last[0] == cid:
+            return self._last[1]
+        running = self._running.pop(cid, None)
+        if running is None and self._next and self._next[0][0] == cid:
+            self._offsets[cid] = self._next.popleft()[1]
+        if running is None:
+            self._top_up()
+        block = self._fetch(cid) if running is None else running.result()
+        if cid.codec == DAG_PB:
+            self._next.extendleft(reversed(list(self._below(cid, block))))
+        self._top_up()
+        self._last = cid, block
+        return block
+
+    def close(self) -> None:
+        """Give up what is under way; nobody is waited for."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _below(self, cid: CID, block: bytes) -> Iterator[tuple[CID, int]]:
+        try:
+            node = parse_node(cid, block)
+        except BadBlock:
+            # The walk reads the same block next, and says so.
+            return
+        offset = self._offsets.get(cid, 0) + len(node.data)
+        for link, size in zip(node.links, node.block_sizes, strict=False):
+            if size and offset + size > self._start:
+                yield link.cid, offset
+            offset += size
+
+    def _top_up(self) -> None:
+        while self._next and len(self._running) < WINDOW:
+            cid, offset = self._next.popleft()
+            self._offsets[cid] = offset
+            if cid not in self._running:
+                self._pool = self._pool or ThreadPoolExecutor(WINDOW, thread_name_prefix="pinformers-fetch")
+                # While the interpreter exits, executors take no more work: the walk fetches by itself.
+                with suppress(RuntimeError):
+                    self._running[cid] = self._pool.submit(self._fetch, cid)
+
+
+class Nodes:
+    """The inner blocks of one file, kept as they arrive: they serve others, and a resumed fetch asks for none twice."""
+
+    def __init__(self, root: CID, path: Path) -> None:
+        self._root, self._path = root, path
+        self._part = path.with_name(f"{path.name}.part")
+        self._blocks = {block.cid: block for kept in (path, self._part) for block in _kept(kept)}
+        self._started = False
+
+    def get(self, cid: CID) -> bytes | None:
+        """Return a kept block, or None."""
+        block = self._blocks.get(cid)
+        return None if block is None else block.data
+
+    def add(self, cid: CID, block: bytes) -> None:
+        """Keep a block if it is an inner node; it is verified when it is read again."""
+        if cid.codec != DAG_PB or cid in self._blocks or not parse_node(cid, block).links:
+            return
+        self._blocks[cid] = Block(cid, block)
+        with self._noted():
+            self._part.parent.mkdir(parents=True, exist_ok=True)
+            # Written anew at first: what a crash had left may end in half a block.
+            with open(self._part, "ab" if self._started else "wb") as out:
+                if self._started:
+                    append_car(out, [self._blocks[cid]])
+                else:
+                    write_car(out, [self._root], self._blocks.values())
+            self._started = True
+
+    def keep(self) -> None:
+        """Give the kept blocks their name: they are complete."""
+        if self._started or self._part.exists():
+            out = io.BytesIO()
+            write_car(out, [self._root], self._blocks.values())
+            with self._noted():
+                write_bytes(self._path, out.getvalue())
+                self._part.unlink(missing_ok=True)
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            _logger.warning("The blocks of %s cannot be kept (%s): it is not served to others.", self._root, exc)
+
+
+def _kept(path: Path) -> Iterator[Block]:
+    try:
+        with open(path, "rb") as stream:
+            yield from read_car(stream)[1]
+    except FileNotFoundError:
+        return
+    except (BadCar, BlockMismatch) as exc:
+        # Cut short by a crash, which the next fetch mends; what stands before is true.
+        _logger.debug("%s ends early: %s", path, exc)

@@ -144,15 +144,22 @@ class PinnedRepo:
 
     def _fetch(self, path: str, file: PinnedFile, local: bool, brought: list[str]) -> str | None:
         chain = Chain([source for source in self._means.sources if not local or getattr(source, "local", False)])
-        made, verified = fetch_file(self.cache, self.pin, path, chain)
-        brought += made
-        if verified:
+        fetched = fetch_file(self.cache, self.pin, path, chain, self._means.catalog.dag_path(file.cid))
+        brought += fetched.made
+        if fetched.verified:
             self._means.ledger.judge(self.cache.file(self.commit, path), self._looks(path), True)
             with self._noted(str(self._means.catalog.state_dir)):
-                self._adoption.record(path, file, made)
-        elif not self._confirm(path, made):
+                self._adoption.record(path, fetched.file, fetched.made)
+        elif not self._confirm(path, fetched.made):
             return "another file has its place in the hub cache, `pinformers verify --repair` mends it"
-        return self._serve(path, " + ".join(chain.served) or "hub cache", "every block was verified")
+        self._failed_sources(chain)
+        return self._serve(path, " + ".join(chain.served) or "hub cache", _why(chain))
+
+    def _failed_sources(self, chain: Chain) -> None:
+        """Warn once of each source that was tried in vain; one that simply does not have a block is no news."""
+        for name in chain.dropped:
+            message = "%s was tried for %s and failed: %s. Others delivered it."
+            self._means.ledger.warn_once(f"source {name}", message, name, self.pin.repo, chain.failures[name])
 
     def _looks(self, path: str) -> Stat | None:
         return signature(self.cache.file(self.commit, path))
@@ -190,3 +197,8 @@ class PinnedRepo:
     def _note(self, path: str, count: str, served: Served) -> None:
         self._means.ledger.counts[count] += 1
         self._means.ledger.note(self.pin.repo, self.commit, path, served)
+
+
+def _why(chain: Chain) -> str:
+    """Say how a fetched file came, and what was tried before."""
+    return "every block was verified" + (f" (tried before: {chain.tried})" if chain.failures else "")

@@ -29,10 +29,13 @@ class Source(Protocol):
 
 
 class Lazy:
-    """A source that is built when it is first asked: a load that needs none imports no network client."""
+    """A source that is built when it is first asked: a load that needs none imports no network client.
 
-    def __init__(self, name: str, build: Callable[[], Source], *, local: bool = False) -> None:
-        self.name, self.local = name, local
+    One that nobody named, and that is looked for all the same, is not ``expected``: its absence is no news.
+    """
+
+    def __init__(self, name: str, build: Callable[[], Source], *, local: bool = False, expected: bool = True) -> None:
+        self.name, self.local, self.expected = name, local, expected
         self._build, self._lock = build, threading.Lock()
         self._built: Source | None = None
 
@@ -52,14 +55,15 @@ class Lazy:
 class Chain:
     """Ask sources in their order, block by block; the next one goes on where the last one failed.
 
-    A source that sent a wrong block, or is unavailable, is not asked again by this chain. ``served`` counts blocks
-    by source name. Several threads may fetch at once.
+    A source that sent a wrong block, or is unavailable, is ``dropped``: not asked again by this chain. ``served``
+    counts blocks by source name. Several threads may fetch at once.
     """
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = list(sources)
         self._lock = threading.Lock()
         self.failures: dict[str, str] = {}
+        self.dropped: list[str] = []
         self.served: dict[str, int] = {}
 
     def fetch(self, cid: CID) -> bytes:
@@ -88,6 +92,8 @@ class Chain:
             self.failures[source.name] = reason
             if drop and source in self._sources:
                 self._sources.remove(source)
+                if getattr(source, "expected", True):
+                    self.dropped.append(source.name)
 
     @property
     def tried(self) -> str:
