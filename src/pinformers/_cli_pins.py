@@ -18,6 +18,7 @@ from pinformers.pinning.resolver import Resolver
 _MADE_BY = {
     "adopted": "adopted from the hub cache, without a request",
     "kept": "adopted from the hub cache; the hub could not be asked",
+    "fetched": "fetched from other sources than the hub, every block verified",
     "downloaded": "downloaded by huggingface_hub",
     "copied": "copied from the folder",
 }

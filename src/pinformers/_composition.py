@@ -15,6 +15,7 @@ from pinformers._metadata import entry_points
 from pinformers._settings import Loaded, Settings, load
 from pinformers.pinning.cache import normal
 from pinformers.pinning.catalog import Catalog
+from pinformers.pinning.lookup import Lookup
 from pinformers.pinning.resolver import Policy, Resolver, folder_blocks, local_files
 from pinformers.sources.base import Lazy, Source
 from pinformers.sources.embedded import EmbeddedSource
@@ -30,7 +31,7 @@ def build_resolver(settings: Settings) -> Resolver:
     sources = [source for name in settings.sources if name != "hub" for source in _sources(name, catalog, settings)]
     policy = Policy(settings.on_miss, "hub" in settings.sources, settings.lock_timeout)
     moved = str(settings.cache_dir) if settings.cache_dir is not None else None
-    return Resolver(catalog, cache, sources, policy, moved)
+    return Resolver(Lookup(catalog), cache, sources, policy, moved)
 
 
 def hub_cache(settings: Settings) -> str:

@@ -4,6 +4,9 @@ PinformersError
 ├── SettingsError (ValueError)     a setting has a wrong value
 ├── SelftestFailed             a process of the selftest ended badly
 ├── NotPinned (OSError)            ``on_miss = error`` and no pin answers
+├── NotLocked (OSError)            ``locked`` is set and the lockfile does not name a model
+├── LockMismatch (OSError)         other bytes are pinned than the lockfile names
+├── BadLock (OSError)              a line of a lockfile that cannot be used
 ├── PinError (OSError)             a pin, a record or a folder cannot be used as it is
 ├── BadContent (ValueError)        bytes that are not what they claim to be
 │   ├── BadCID                     a string or bytes that are no CID
@@ -78,6 +81,42 @@ class NotPinned(PinformersError, OSError):
             f"{self.repo}@{self.revision} is not pinned, and the setting on_miss is 'error'; "
             f"run `pinformers pin {self.repo} --revision {self.revision}` first, or set on_miss to 'import'."
         )
+
+
+class NotLocked(PinformersError, OSError):
+    """``repo`` at ``revision`` is not in ``lockfile``, and the setting ``locked`` refuses whatever is not in it."""
+
+    def __init__(self, repo: str, revision: str, lockfile: str) -> None:
+        super().__init__(repo, revision, lockfile)
+        self.repo, self.revision, self.lockfile = repo, revision, lockfile
+
+    def __str__(self) -> str:
+        return (
+            f"{self.repo}@{self.revision} is not in {self.lockfile}, and the setting locked refuses whatever is not in "
+            f"it; run `pinformers lock {self.repo} --revision {self.revision}` to add it."
+        )
+
+
+class LockMismatch(PinformersError, OSError):
+    """What is known of ``repo`` contradicts ``lockfile``: the ``reason``."""
+
+    def __init__(self, repo: str, lockfile: str, reason: str) -> None:
+        super().__init__(repo, lockfile, reason)
+        self.repo, self.lockfile, self.reason = repo, lockfile, reason
+
+    def __str__(self) -> str:
+        return f"{self.repo} is refused, since it is not what {self.lockfile} names: {self.reason.rstrip('.')}."
+
+
+class BadLock(PinformersError, OSError):
+    """A lockfile cannot be used: its ``path``, the ``line``, and the ``reason``."""
+
+    def __init__(self, path: str, line: int, reason: str) -> None:
+        super().__init__(path, line, reason)
+        self.path, self.line, self.reason = path, line, reason
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.reason.rstrip('.')}."
 
 
 class BadContent(PinformersError, ValueError):

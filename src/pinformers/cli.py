@@ -138,6 +138,19 @@ def pin(
 
 
 @root.command()
+@click.argument("model", nargs=-1)
+@_json
+def refresh(model: tuple[str, ...], as_json: bool) -> None:
+    """Ask the hub whether pinned branches have moved.
+
+    All branches and tags, or those of each MODEL. Nothing is downloaded, and what is pinned stays pinned.
+    """
+    from pinformers import _cli_refresh
+
+    _leave(_cli_refresh.ask_hub(model, as_json=as_json))
+
+
+@root.command()
 @_json
 def ls(as_json: bool) -> None:
     """List what is pinned."""

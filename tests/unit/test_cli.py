@@ -273,7 +273,8 @@ def test_selftest_without_transformers_is_one_sentence(cli: Run, monkeypatch: py
 
 # -- run: real processes --------------------------------------------------------------------------------------
 
-SHOW = "import json, os, sys; print(json.dumps([sys.argv[1:], {k: v for k, v in os.environ.items() if 'PINF' in k and 'KUBO' not in k}]))"
+SHOW = """import json, os, sys
+print(json.dumps([sys.argv[1:], {k: v for k, v in os.environ.items() if 'PINF' in k and 'KUBO' not in k}]))"""
 
 
 def launch(home: Path, *arguments: str, **extra: str) -> subprocess.CompletedProcess[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pinformers.ipfs.cid import CID, DAG_PB, SHA2_256, Block
@@ -37,6 +38,9 @@ class Part:
     dag_size: int
 
 
+_ANY = CID.raw(bytes(32))
+
+
 class Balanced:
     """Build the inner nodes while leaves arrive, holding one open node a level."""
 
@@ -64,8 +68,27 @@ class Balanced:
 
     def _close(self, level: int) -> None:
         parts, self._levels[level] = self._levels[level], []
-        links = (encode_link(part.cid, b"", part.dag_size) for part in parts)
-        node = self._profile.node(encode_node(links, file_message(part.size for part in parts)))
+        node, part = _joined(parts, self._profile)
         self._nodes.append(node)
-        dag_size = len(node.data) + sum(part.dag_size for part in parts)
-        self.add(Part(node.cid, sum(part.size for part in parts), dag_size), level + 1)
+        self.add(part, level + 1)
+
+
+def dag_size(size: int, profile: Profile = UNIXFS_V1_2025) -> int:
+    """Compute how many bytes the blocks of a file of ``size`` bytes take together, in a profile with raw leaves."""
+    # Only the last part of a level is not full, so of the full ones a single one is built.
+    alike, rest = divmod(size, profile.chunk)
+    full = Part(_ANY, profile.chunk, profile.chunk)
+    last = Part(_ANY, rest, rest) if rest or not alike else None
+    while alike + (last is not None) > 1:
+        alike, left = divmod(alike, profile.width)
+        tail = [full] * left + ([last] if last is not None else [])
+        last = _joined(tail, profile)[1] if tail else None
+        full = _joined([full] * profile.width, profile)[1] if alike else full
+    return (last or full).dag_size
+
+
+def _joined(parts: Sequence[Part], profile: Profile) -> tuple[Block, Part]:
+    links = (encode_link(part.cid, b"", part.dag_size) for part in parts)
+    node = profile.node(encode_node(links, file_message(part.size for part in parts)))
+    dag_size = len(node.data) + sum(part.dag_size for part in parts)
+    return node, Part(node.cid, sum(part.size for part in parts), dag_size)

@@ -17,7 +17,7 @@ from pinformers.pinning.adoption import Adoption, keep_blocks, kept_blocks
 from pinformers.pinning.cache import STAGING, RepoCache
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.fetching import fetch_file
-from pinformers.pinning.hub_pins import download_file
+from pinformers.pinning.hub import download_file
 from pinformers.pinning.pin import Pin, PinnedFile
 from pinformers.pinning.records import signature
 from pinformers.pinning.resolver import Resolver

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import fnmatch
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pinformers._errors import PinError
 from pinformers.pinning.adoption import Adoption, Facts, Watch, model_facts
 from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.hub import hub_errors
 from pinformers.pinning.pin import Pin, check_repo, check_revision
 from pinformers.pinning.recorder import Job, record
 from pinformers.pinning.records import lock
 from pinformers.pinning.resolver import Resolver
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack")
-How = Literal["adopted", "downloaded"]
+How = Literal["adopted", "fetched", "downloaded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def pin_model(resolver: Resolver, wanted: Wanted, begin: Callable[[int], Callabl
     cache = RepoCache(resolver.default_cache, check_repo(wanted.repo), lock_timeout=resolver.policy.lock_timeout)
     check_revision(wanted.revision)
     here = None if wanted.update else _here(resolver, cache, wanted)
-    found = _download(resolver, cache, wanted) if here is None else _Found(here)
+    found = _Found(here) if here is not None else (_fetch(resolver, wanted) or _download(resolver, cache, wanted))
     adoption = Adoption(resolver.catalog, cache, wanted.repo, found.commit)
     watch = Watch(begin(sum(size for _, size in adoption.pending())))
     revisions = {} if wanted.revision == found.commit else {wanted.revision: time.time_ns()}
@@ -78,15 +78,6 @@ def pin_model(resolver: Resolver, wanted: Wanted, begin: Callable[[int], Callabl
     if pin is None or not pin.files:
         raise PinError(wanted.repo, "none of its files could be pinned; the log says why")
     return Pinned(pin, found.how, watch.rejected, found.unasked)
-
-
-def download_file(pin: Pin, path: str, cache_dir: str) -> None:
-    """Have huggingface_hub's client download one file of a pinned commit to where it always does."""
-    # deferred: an import of half a second that only a download needs.
-    from huggingface_hub import hf_hub_download
-
-    with _hub_errors(pin.repo):
-        hf_hub_download(pin.repo, path, repo_type=pin.repo_type, revision=pin.commit, cache_dir=cache_dir)
 
 
 def _whole(pattern: str) -> str:
@@ -108,13 +99,24 @@ def _here(resolver: Resolver, cache: RepoCache, wanted: Wanted) -> str | None:
     return commit if paths and all(cache.file(commit, path).is_file() for path in paths) else None
 
 
+def _fetch(resolver: Resolver, wanted: Wanted) -> _Found | None:
+    """Have the sources deliver a commit that a pin names whole; None where there is no such pin, or they do not."""
+    pinned = None if wanted.update else resolver.find(wanted.repo, wanted.revision)
+    if pinned is None or not pinned.pin.complete:
+        return None
+    if not all(pinned.place(path) for path in pinned.pin.files if wanted.covers(path)):
+        return None
+    pinned.settle()
+    return _Found(pinned.commit, how="fetched")
+
+
 def _download(resolver: Resolver, cache: RepoCache, wanted: Wanted) -> _Found:
     if not resolver.policy.hub_allowed:
         raise PinError(wanted.repo, "not all of it is in the hub cache, and the setting sources does not name the hub")
     # deferred: see download_file.
     from huggingface_hub import snapshot_download
 
-    with _hub_errors(wanted.repo):
+    with hub_errors(wanted.repo):
         snapshot = snapshot_download(
             wanted.repo,
             revision=wanted.revision,
@@ -134,20 +136,6 @@ def _ask(repo: str, commit: str) -> Facts:
     # deferred: see download_file.
     from huggingface_hub import HfApi
 
-    with _hub_errors(repo):
+    with hub_errors(repo):
         info = HfApi().model_info(repo, revision=commit, files_metadata=True)
     return model_facts(info)
-
-
-@contextmanager
-def _hub_errors(repo: str) -> Iterator[None]:
-    # deferred: see download_file.
-    from huggingface_hub.errors import HfHubHTTPError
-
-    # Its HTTP client is requests, httpx or httpx2 by version, whose errors are no OSError in the latter two.
-    errors: tuple[type[Any], ...] = (OSError, ValueError, *HfHubHTTPError.__bases__)
-    try:
-        yield
-    except errors as exc:
-        reason = str(exc).strip().splitlines() or [type(exc).__name__]
-        raise PinError(repo, f"the hub did not answer for it ({reason[0].rstrip('.')})") from exc

@@ -95,7 +95,8 @@ class Pin:
     """A repo at a commit. ``others`` are paths of the commit that are not pinned (yet).
 
     ``listed`` says that ``files`` and ``others`` are together all there is: any other path is absent.
-    ``info`` is what the hub said of the model: pipeline_tag, library_name, tags.
+    ``info`` is what the hub said of the model: pipeline_tag, library_name, tags. ``learned`` names the lockfile or
+    the shared catalog that it came from; a pin made on this machine has none.
     """
 
     repo: str
@@ -107,6 +108,7 @@ class Pin:
     origin: Origin = "hub"
     repo_type: str = "model"
     pinned_at: str = ""
+    learned: str = ""
 
     @property
     def listing(self) -> dict[str, Hub] | None:
@@ -142,6 +144,7 @@ class Pin:
             "root": self.root,
             "origin": self.origin,
             "pinned_at": self.pinned_at,
+            "learned": self.learned,
             "listed": self.listed,
             "info": dict(self.info) if self.info is not None else None,
             "files": {path: file.to_json() for path, file in sorted(self.files.items())},
@@ -164,6 +167,7 @@ class Pin:
                 origin="folder" if value["origin"] == "folder" else "hub",
                 repo_type=str(value["repo_type"]),
                 pinned_at=str(value["pinned_at"]),
+                learned=str(value.get("learned", "")),
             )
         except MALFORMED as exc:
             raise PinError(f"{value.get('repo', 'a pin record')}", f"its pin cannot be read ({exc!r})") from exc
@@ -183,6 +187,7 @@ def merge(known: Pin | None, new: Pin) -> Pin:
         origin=first.origin,
         repo_type=first.repo_type,
         pinned_at=first.pinned_at,
+        learned=first.learned,
     )
 
 

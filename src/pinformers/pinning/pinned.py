@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,13 +20,19 @@ from pinformers.sources.base import Chain, Source
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What a pin is served with; ``strict``: what it cannot serve is refused, nobody else is asked."""
+    """What a pin is served with; ``strict``: what it cannot serve is refused, nobody else is asked.
+
+    ``brought`` is told when sources have delivered files of a pin. With ``download`` (pin, path, cache folder) a
+    file that no source has is had from the hub before the load, and verified, instead of by the load itself.
+    """
 
     catalog: Catalog
     sources: Sequence[Source]
     ledger: Ledger
     hub_allowed: bool
     strict: bool = False
+    brought: Callable[[Pin, RepoCache], None] | None = None
+    download: Callable[[Pin, str, str], None] | None = None
 
 
 class PinnedRepo:
@@ -81,6 +87,8 @@ class PinnedRepo:
             left = self.cache.add_ref(self.revision, self.commit, ours=ours)
             left += self.cache.add_tree(self.commit, self.listing) if self.listing is not None else []
             self._adoption.note_made([*made, *left])
+        if self._means.brought is not None:
+            self._means.brought(self.pin, self.cache)
 
     def place(self, path: str) -> bool:
         """Put one pinned file in place, without a word of it in refs and listings."""
@@ -109,7 +117,18 @@ class PinnedRepo:
             problem = f"no source delivered it ({str(exc).rstrip('.')})"
         except OSError as exc:
             problem = f"it cannot be put in place ({exc})"
+        if problem is not None and not local and self.hub_allowed and self._means.download is not None:
+            problem = self._download(path, self._means.download)
         return problem is None or self._fall_back(path, problem)
+
+    def _download(self, path: str, download: Callable[[Pin, str, str], None]) -> str | None:
+        try:
+            download(self.pin, path, self.cache.cache_dir)
+        except PinError as exc:
+            return exc.advice
+        if self._confirm(path, ()):
+            return self._serve(path, "hub", "it was hashed and is what the pin says")
+        return "the hub sent other bytes than the pin names"
 
     def _settle_absent(self, path: str) -> bool:
         if self.has(path) is not False:
@@ -188,7 +207,7 @@ class PinnedRepo:
     def _fall_back(self, path: str, why: str) -> bool:
         subject = f"{self.pin.repo}/{path}"
         if self._means.strict:
-            raise PinError(subject, f"it is pinned and cannot be served, and the setting on_miss is 'error': {why}")
+            raise PinError(subject, f"it is pinned and cannot be served, and nothing else may be: {why}")
         message = "%s is pinned but not served: %s. Plain transformers goes on."
         self._means.ledger.warn_once(subject, message, subject, why)
         self._note(path, "fallbacks", Served(PLAIN, why))

@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from pinformers._errors import PinError, PinformersError
 from pinformers.pinning.adoption import Adoption, Facts, Watch
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, key
-from pinformers.pinning.pin import check_commit, check_path, check_revision, repo_folder
+from pinformers.pinning.pin import Pin, check_commit, check_path, check_revision, repo_folder
 from pinformers.pinning.records import MALFORMED, lock, read_json, write_json
 
 # At exit the rest is finished when it takes well under half a second (hashing makes over 1 GB/s), else left.
@@ -33,6 +33,8 @@ QUIET = 0.05
 _PATIENCE = 60
 
 _logger = logging.getLogger("pinformers")
+Publish = Callable[[Pin], None]
+"""Offers a pin to others; raises PinformersError or OSError when that is to be tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +85,8 @@ class Job:
 class Recorder:
     """A queue of jobs, one a commit and cache, and the thread that works it off while nothing is being loaded."""
 
-    def __init__(self, catalog: Catalog, *, lock_timeout: float = 60.0) -> None:
-        self._catalog, self._lock_timeout = catalog, lock_timeout
+    def __init__(self, catalog: Catalog, *, lock_timeout: float = 60.0, publish: Publish | None = None) -> None:
+        self._catalog, self._lock_timeout, self._publish = catalog, lock_timeout, publish
         self._folder = catalog.state_dir / "pending"
         self._jobs: dict[str, Job] = {}
         self._told: Counter[str] = Counter()
@@ -95,6 +97,11 @@ class Recorder:
         self._urgent = False
         self._stopped = False
         _RECORDERS.add(self)
+
+    @property
+    def publishes(self) -> bool:
+        """Whether what is recorded is offered to others."""
+        return self._publish is not None
 
     # -- told by the resolver ---------------------------------------------------------------------------------
 
@@ -203,7 +210,9 @@ class Recorder:
     def _run(self, job: Job, told: int) -> None:
         try:
             with self._turn(job):
-                record(self._catalog, job, Watch(stop=self._interrupted))
+                pin = record(self._catalog, job, Watch(stop=self._interrupted))
+                if self._publish is not None and pin.files:
+                    self._publish(pin)
         except InterruptedError:
             return
         except (OSError, PinformersError) as exc:
@@ -262,12 +271,14 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
-def record(catalog: Catalog, job: Job, watch: Watch) -> None:
-    """Do a job now."""
+def record(catalog: Catalog, job: Job, watch: Watch) -> Pin:
+    """Do a job now; returns the pin as it then stands."""
     pin = _adoption(catalog, job).run(job.facts, watch)
     if pin.files:
         for revision, seen in job.revisions.items():
             catalog.set_ref(job.repo, revision, job.commit, job.repo_type, noted=seen)
+    RepoCache(job.cache_dir, job.repo, job.repo_type).drop_parts()
+    return pin
 
 
 def _adoption(catalog: Catalog, job: Job) -> Adoption:

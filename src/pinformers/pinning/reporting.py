@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from pinformers._errors import SourceError
@@ -67,9 +68,32 @@ def explanation(resolver: Resolver, repo: str, revision: str | None) -> dict[str
         "commit": pinned.commit,
         "root": pinned.pin.root,
         "complete": pinned.pin.complete,
-        "why": f"the local catalog pins it since {pinned.pin.pinned_at}",
+        "why": _named(resolver, pinned),
         "files": files,
     }
+
+
+def _named(resolver: Resolver, pinned: PinnedRepo) -> str:
+    """Say who names the pin, and how old the word on a branch is."""
+    pin = pinned.pin
+    why = f"the local catalog pins it since {pin.pinned_at}"
+    if resolver.lookup.holds(pin, pinned.revision):
+        why = f"pinformers.lock names it; {why}"
+    elif pin.learned:
+        why = f"{pin.learned} named it; {why}"
+    seen = resolver.catalog.ref(pin.repo, pinned.revision, pin.repo_type)
+    if seen is None or seen[0] != pin.commit:
+        return why
+    return f"{why}; {pinned.revision} was seen at this commit {_age(seen[1])} ago, `pinformers refresh` asks the hub"
+
+
+def _age(moment: int) -> str:
+    seconds = max(0, time.time_ns() - moment) / 1e9
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
+    return "less than a minute"
 
 
 def _file(resolver: Resolver, pinned: PinnedRepo, path: str) -> dict[str, Any]:

@@ -15,10 +15,12 @@ from pinformers.ipfs.cid import CID, Block
 from pinformers.pinning.adoption import Facts, kept_blocks, model_facts, tree_entry
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, read_ref
+from pinformers.pinning.hub import download_file
 from pinformers.pinning.ledger import PLAIN, Ledger, Served
-from pinformers.pinning.pin import Pin
+from pinformers.pinning.lookup import Lookup
+from pinformers.pinning.pin import Pin, check_repo
 from pinformers.pinning.pinned import Means, PinnedRepo
-from pinformers.pinning.recorder import Job, Recorder
+from pinformers.pinning.recorder import Job, Publish, Recorder
 from pinformers.pinning.records import signature
 from pinformers.sources.base import Source
 from pinformers.sources.embedded import LocalFile
@@ -31,22 +33,33 @@ _SNAPSHOT = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]")
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the resolver may do: on a miss, ask the hub or not, wait how many seconds for a lock."""
+    """What the resolver may do: on a miss, ask the hub or not, wait how many seconds for a lock.
+
+    ``locked``: only what the lockfile names is loaded, and nothing that is not verified before.
+    """
 
     on_miss: OnMiss = "import"
     hub_allowed: bool = True
     lock_timeout: float = 60.0
+    locked: bool = False
 
 
 class Resolver:
     """Pins for repos, in the hub cache that a caller names or in the default one."""
 
     def __init__(
-        self, catalog: Catalog, default_cache: str, sources: Sequence[Source], policy: Policy, cache_dir: str | None
+        self,
+        lookup: Lookup,
+        default_cache: str,
+        sources: Sequence[Source],
+        policy: Policy,
+        cache_dir: str | None,
+        publish: Publish | None = None,
     ) -> None:
-        self.catalog, self.cache_dir, self.default_cache = catalog, cache_dir, default_cache
+        self.lookup, self.catalog = lookup, lookup.catalog
+        self.cache_dir, self.default_cache = cache_dir, default_cache
         self.sources, self.policy = sources, policy
-        self.recorder = Recorder(catalog, lock_timeout=policy.lock_timeout)
+        self.recorder = Recorder(self.catalog, lock_timeout=policy.lock_timeout, publish=publish)
         self.ledger = Ledger()
         self._taken_up = False
 
@@ -72,13 +85,19 @@ class Resolver:
     def find(
         self, repo: str, revision: str | None, *, repo_type: str = "model", cache_dir: str | None = None
     ) -> PinnedRepo | None:
-        """Return the pin of a revision, or None."""
-        commit = self.commit(repo, revision, repo_type=repo_type, cache_dir=cache_dir)
-        pin = self.catalog.pin(repo, commit, repo_type) if commit is not None else None
+        """Return the pin of a revision, or None; raises NotLocked where the lockfile refuses the model."""
+        name = _plain(revision) or DEFAULT_REVISION
+        # Lockfiles and shared catalogs speak of models only.
+        others = self.lookup if repo_type == "model" else None
+        pin = others.locked(repo, name) if others is not None else None
+        if pin is None:
+            commit = self.commit(repo, revision, repo_type=repo_type, cache_dir=cache_dir)
+            pin = self.catalog.pin(repo, commit, repo_type) if commit is not None else None
+        if (pin is None or not pin.files) and others is not None:
+            pin = others.shared(check_repo(repo), name)
         if pin is None or not pin.files:
             return None
-        cache = self._cache(repo, repo_type, cache_dir)
-        return PinnedRepo(pin, self._means(self.sources), cache, _plain(revision) or DEFAULT_REVISION)
+        return PinnedRepo(pin, self._means(self.sources), self._cache(repo, repo_type, cache_dir), name)
 
     def commit(
         self, repo: str, revision: str | None, *, repo_type: str = "model", cache_dir: str | None = None
@@ -130,8 +149,17 @@ class Resolver:
         return RepoCache(cache_dir or self.default_cache, repo, repo_type, lock_timeout=self.policy.lock_timeout)
 
     def _means(self, sources: Sequence[Source]) -> Means:
-        strict = self.policy.on_miss == "error"
-        return Means(self.catalog, sources, self.ledger, self.hub_allowed, strict)
+        strict = self.policy.on_miss == "error" or self.policy.locked
+        brought = self._brought if self.recorder.publishes else None
+        return Means(self.catalog, sources, self.ledger, self.hub_allowed, strict, brought, self._download)
+
+    @property
+    def _download(self) -> Callable[[Pin, str, str], None] | None:
+        return download_file if self.policy.locked else None
+
+    def _brought(self, pin: Pin, cache: RepoCache) -> None:
+        """What came from others is offered further: with the first one gone, it is still there."""
+        self._note(Job(pin.repo, pin.repo_type, pin.commit, cache.cache_dir))
 
     def _learn(self, repo: str, commit: str, repo_type: str, facts: Facts) -> None:
         self._note(Job(repo, repo_type, commit, self.default_cache, {}, facts))

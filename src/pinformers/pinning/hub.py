@@ -1,0 +1,34 @@
+"""The hub, asked through huggingface_hub's own client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pinformers._errors import PinError
+from pinformers.pinning.pin import Pin
+
+
+def download_file(pin: Pin, path: str, cache_dir: str) -> None:
+    """Have huggingface_hub's client download one file of a pinned commit to where it always does."""
+    # deferred: an import of half a second that only a download needs.
+    from huggingface_hub import hf_hub_download
+
+    with hub_errors(pin.repo):
+        hf_hub_download(pin.repo, path, repo_type=pin.repo_type, revision=pin.commit, cache_dir=cache_dir)
+
+
+@contextmanager
+def hub_errors(repo: str) -> Iterator[None]:
+    """Raise PinError for whatever the hub's client raises."""
+    # deferred: see download_file.
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # Its HTTP client is requests, httpx or httpx2 by version, whose errors are no OSError in the latter two.
+    errors: tuple[type[Any], ...] = (OSError, ValueError, *HfHubHTTPError.__bases__)
+    try:
+        yield
+    except errors as exc:
+        reason = str(exc).strip().splitlines() or [type(exc).__name__]
+        raise PinError(repo, f"the hub did not answer for it ({reason[0].rstrip('.')})") from exc
