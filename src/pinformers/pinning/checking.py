@@ -140,7 +140,7 @@ def _ask_sources(resolver: Resolver, finding: Finding, chain: Chain) -> str | No
     except (SourceError, BadContent):
         return None
     _adoption(resolver, finding).note_made(fetched.made)
-    return " + ".join(chain.served) or "hub cache"
+    return chain.delivered or "hub cache"
 
 
 def _ask_hub(resolver: Resolver, finding: Finding) -> str:

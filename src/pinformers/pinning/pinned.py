@@ -172,7 +172,7 @@ class PinnedRepo:
         elif not self._confirm(path, fetched.made):
             return "another file has its place in the hub cache, `pinformers verify --repair` mends it"
         self._failed_sources(chain)
-        return self._serve(path, " + ".join(chain.served) or "hub cache", _why(chain))
+        return self._serve(path, chain.delivered or "hub cache", _why(chain))
 
     def _failed_sources(self, chain: Chain) -> None:
         """Warn once of each source that was tried in vain; one that simply does not have a block is no news."""

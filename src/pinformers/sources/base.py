@@ -61,6 +61,7 @@ class Chain:
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = list(sources)
+        self._names = [source.name for source in sources]
         self._lock = threading.Lock()
         self.failures: dict[str, str] = {}
         self.dropped: list[str] = []
@@ -94,6 +95,11 @@ class Chain:
                 self._sources.remove(source)
                 if getattr(source, "expected", True):
                     self.dropped.append(source.name)
+
+    @property
+    def delivered(self) -> str:
+        """Who delivered, in the order of the sources."""
+        return " + ".join(name for name in dict.fromkeys(self._names) if name in self.served)
 
     @property
     def tried(self) -> str:

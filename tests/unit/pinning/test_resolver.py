@@ -195,8 +195,8 @@ def test_a_lying_source_is_dropped_and_the_next_goes_on(pinned: PinnedRepo, reso
     served = resolver.ledger.served(REPO, bound.commit, "model.safetensors")
     assert served is not None
     assert served.source == "liar + honest"
-    # What the liar delivered truly before is not fetched again.
-    assert honest.asked == len(truth) - 2
+    # What the liar delivered truly is not fetched again: the root and the first leaf, and the last if it was quick.
+    assert honest.asked in (len(truth) - 3, len(truth) - 2)
 
 
 def test_nothing_false_becomes_visible(pinned: PinnedRepo, resolver: Resolver, tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_on_miss_error_asks_nobody_and_serves_nothing_else(tmp_path: Path) -> No
     assert not strict.hub_allowed
     assert not pinned.hub_allowed
     pinned.cache.file(pinned.commit, "config.json").resolve().write_bytes(b"changed")
-    with pytest.raises(PinError, match="on_miss is 'error'"):
+    with pytest.raises(PinError, match="nothing else may be"):
         pinned.deliver(["config.json"])
     pinned.cache.file(pinned.commit, "empty.txt").resolve().unlink()
     pinned.cache.file(pinned.commit, "sub/vocab.txt").resolve().unlink()
