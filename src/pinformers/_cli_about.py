@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import fields
 from typing import Any
 
@@ -10,7 +11,7 @@ from pinformers import _autostart
 from pinformers._activation import get_status
 from pinformers._cli_output import plural, print_facts, print_json, print_table, say, size
 from pinformers._composition import hub_cache, read_settings, state_dir
-from pinformers._settings import Settings, config_path
+from pinformers._settings import SECRET, Settings, config_path
 
 _SWITCHES = {
     "env": f"on, by the environment variable {_autostart.SWITCH}",
@@ -60,7 +61,7 @@ def config(named: str | None, *, as_json: bool) -> int:
     loaded = read_settings({})
     # What None stands for, where that is a folder.
     effective = {"cache_dir": hub_cache(loaded.settings), "state_dir": str(state_dir(loaded.settings))}
-    values = {name: effective.get(name, getattr(loaded.settings, name)) for name in loaded.origins}
+    values = {name: _open(name, effective.get(name, getattr(loaded.settings, name))) for name in loaded.origins}
     if as_json:
         print_json({name: {"value": values[name], "from": loaded.origins[name]} for name in values})
         return 0
@@ -71,6 +72,15 @@ def config(named: str | None, *, as_json: bool) -> int:
     file = config_path(named)
     say(f"file: {file}{'' if file.is_file() else ' (there is none)'}")
     return 0
+
+
+def _open(name: str, value: object) -> object:
+    """Return what may be printed of a value: no token, and no password of an address."""
+    if isinstance(value, tuple):
+        return tuple(_open(name, part) for part in value)
+    if name in SECRET and value is not None:
+        return "(set, not shown)"
+    return re.sub(r"//[^/@\s]+@", "//...@", value) if isinstance(value, str) else value
 
 
 def _written(value: object) -> str:

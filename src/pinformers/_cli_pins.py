@@ -31,6 +31,7 @@ def opened() -> Resolver:
 
 def chosen(resolver: Resolver, model: str, revision: str | None = None) -> list[Pin]:
     """Return the pins of a model, of one branch, tag or commit of it, or raise PinError when there is none."""
+    model = resolver.name(model)
     refs = resolver.catalog.refs(model)
     pins = [pin for pin in resolver.catalog.pins() if (pin.repo, pin.repo_type) == (model, "model")]
     if revision is not None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
@@ -15,10 +16,16 @@ from pinformers._metadata import entry_points
 from pinformers._settings import Loaded, Settings, load
 from pinformers.pinning.cache import normal
 from pinformers.pinning.catalog import Catalog
+from pinformers.pinning.catalog_blocks import AnySource
+from pinformers.pinning.following import FetchRecord, Following
+from pinformers.pinning.lockfile import Lock, LockSource, nearest_lock
 from pinformers.pinning.lookup import Lookup
 from pinformers.pinning.resolver import Policy, Resolver, folder_blocks, local_files
 from pinformers.sources.base import Lazy, Source
 from pinformers.sources.embedded import EmbeddedSource
+
+if TYPE_CHECKING:
+    from pinformers.sources.kubo import KuboNode
 
 GROUP = "pinformers.sources"
 BUILT_IN = ("embedded", "kubo", "gateway", "hub")
@@ -29,9 +36,15 @@ def build_resolver(settings: Settings) -> Resolver:
     cache = hub_cache(settings)
     catalog = Catalog(state_dir(settings), lock_timeout=settings.lock_timeout)
     sources = [source for name in settings.sources if name != "hub" for source in _sources(name, catalog, settings)]
-    policy = Policy(settings.on_miss, "hub" in settings.sources, settings.lock_timeout)
+    policy = Policy(settings.on_miss, "hub" in settings.sources, settings.lock_timeout, settings.locked)
     moved = str(settings.cache_dir) if settings.cache_dir is not None else None
-    return Resolver(Lookup(catalog), cache, sources, policy, moved)
+    lookup = Lookup(catalog, _lock(settings), locked=settings.locked)
+    return Resolver(lookup, cache, sources, policy, moved)
+
+
+def embedded(catalog: Catalog) -> EmbeddedSource:
+    """Return the source of the blocks that the cached files of ``catalog`` hold."""
+    return EmbeddedSource(lambda: local_files(catalog), lambda: folder_blocks(catalog), catalog.version)
 
 
 def hub_cache(settings: Settings) -> str:
@@ -67,15 +80,55 @@ def _check_sources(names: tuple[str, ...], origin: str) -> None:
             raise SettingsError("sources", name, origin, f"among {known} (entry points in {GROUP} add more)")
 
 
+def _lock(settings: Settings) -> Callable[[], Lock | None]:
+    if settings.lockfile is not None and not settings.lockfile.is_file():
+        raise SettingsError("lockfile", str(settings.lockfile), "the settings", "a lockfile that exists")
+    try:
+        path = settings.lockfile or nearest_lock(Path.cwd())
+    except FileNotFoundError:
+        # The working directory was deleted: there is no project around us.
+        path = None
+    return LockSource(path).read if path is not None else lambda: None
+
+
 def _sources(name: str, catalog: Catalog, settings: Settings) -> list[Source]:
     if name == "embedded":
-        return [EmbeddedSource(lambda: local_files(catalog), lambda: folder_blocks(catalog), catalog.version)]
+        return [embedded(catalog)]
     if name == "kubo":
         return [Lazy(name, lambda: _kubo(settings), expected=settings.kubo_api != DEFAULT_API)]
     if name == "gateway":
         return [Lazy(name, lambda: _gateways(settings))] if settings.gateways else []
     source: Source = entry_points(GROUP)[name].load()()
     return [source]
+
+
+def build_following(settings: Settings, sources: Sequence[Source]) -> Following:
+    """Return the shared catalogs that are followed; ``sources`` of others deliver their blocks."""
+    others = AnySource([source for source in sources if not source.local])
+    return Following(state_dir(settings) / "catalogs", _record_sources(settings), others, grace=settings.catalog_grace)
+
+
+def _record_sources(settings: Settings) -> list[FetchRecord]:
+    def gateway(url: str, name: str) -> bytes:
+        # deferred: network clients, which a load out of the hub cache never needs.
+        from pinformers.sources.ipns import fetch_record
+
+        return fetch_record(url, name, timeout=settings.gateway_timeout)
+
+    asked: list[FetchRecord] = []
+    if "kubo" in settings.sources:
+        asked.append(lambda name: kubo_node(settings).name_record(name))
+    if "gateway" in settings.sources:
+        asked += [partial(gateway, url) for url in settings.gateways]
+    return asked
+
+
+def kubo_node(settings: Settings) -> KuboNode:
+    """Return the Kubo node of the settings."""
+    # deferred: as above.
+    from pinformers.sources.kubo import KuboNode
+
+    return KuboNode(settings.kubo_api, token=settings.kubo_token)
 
 
 def _kubo(settings: Settings) -> Source:
@@ -88,8 +141,10 @@ def _kubo(settings: Settings) -> Source:
 def _gateways(settings: Settings) -> Source:
     # deferred: as above.
     from pinformers.sources.gateway import GatewaySource
+    from pinformers.sources.http import Network
 
-    return GatewaySource(settings.gateways, stall_timeout=settings.gateway_timeout)
+    network = Network.of_user(settings.ca_bundle)
+    return GatewaySource(settings.gateways, stall_timeout=settings.gateway_timeout, network=network)
 
 
 def _writable(folder: Path) -> bool:

@@ -1,7 +1,9 @@
-"""Find the Kubo daemon and the gateways that a machine's other IPFS tools are already told of."""
+"""Find what a machine's other tools are already told of: the Kubo daemon, the gateways, the certificates."""
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -9,28 +11,32 @@ DEFAULT_API = "/ip4/127.0.0.1/tcp/5001"
 
 
 def discovered(environ: Mapping[str, str]) -> dict[str, tuple[object, str]]:
-    """Return ``kubo_api`` and ``gateways`` as far as they are known, each with where it came from.
-
-    The RPC address is what a daemon writes to ``$IPFS_PATH/api``; the gateways are those of IPFS_GATEWAY, or else of
-    the first file of the ones that IPFS tools share (IPIP-280).
-    """
+    """Return ``kubo_api``, ``gateways`` and ``ca_bundle`` as far as they are known, each with where it came from."""
     found: dict[str, tuple[object, str]] = {}
     home = Path(environ.get("HOME") or environ.get("USERPROFILE") or "/nonexistent")
-    repo = Path(environ["IPFS_PATH"]).expanduser() if environ.get("IPFS_PATH") else home / ".ipfs"
+    # Of os.path: that of pathlib raises where a user is not known.
+    repo = Path(os.path.expanduser(environ.get("IPFS_PATH") or home / ".ipfs"))
     for address in _lines(repo / "api"):
         found["kubo_api"] = (address, str(repo / "api"))
         break
-    if environ.get("IPFS_GATEWAY"):
-        found["gateways"] = (environ["IPFS_GATEWAY"], "IPFS_GATEWAY")
-        return found
-    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    files = [repo / "gateway", home / ".ipfs" / "gateway", config / "ipfs" / "gateway", Path("/etc/ipfs/gateway")]
-    for file in files:
-        gateways = list(_lines(file))
+    for origin, gateways in _gateways(environ, home, repo):
         if gateways:
-            found["gateways"] = (gateways, str(file))
+            found["gateways"] = (gateways, origin)
+            break
+    # SSL_CERT_FILE and SSL_CERT_DIR are read by OpenSSL itself; requests lets these stand before them.
+    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        if environ.get(variable):
+            found["ca_bundle"] = (environ[variable], variable)
             break
     return found
+
+
+def _gateways(environ: Mapping[str, str], home: Path, repo: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield the places that IPFS tools share (IPIP-280), in their order, and the gateways that each one names."""
+    yield "IPFS_GATEWAY", [url for url in re.split(r"[\s,]+", environ.get("IPFS_GATEWAY", "")) if url]
+    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    for file in (repo / "gateway", home / ".ipfs" / "gateway", config / "ipfs" / "gateway", Path("/etc/ipfs/gateway")):
+        yield str(file), list(_lines(file))
 
 
 def _lines(file: Path) -> Iterator[str]:

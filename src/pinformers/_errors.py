@@ -8,9 +8,12 @@ PinformersError
 ├── LockMismatch (OSError)         other bytes are pinned than the lockfile names
 ├── BadLock (OSError)              a line of a lockfile that cannot be used
 ├── PinError (OSError)             a pin, a record or a folder cannot be used as it is
+├── CatalogRefused (OSError)       a shared catalog, or what it says of a model, is not believed
+├── ServeError (OSError)       the gateway cannot serve as it was asked to
 ├── BadContent (ValueError)        bytes that are not what they claim to be
 │   ├── BadCID                     a string or bytes that are no CID
 │   ├── BadBlock                   a block that cannot be decoded
+│   ├── BadRecord                  an IPNS record that its name's owner did not sign, or that says nothing usable
 │   ├── BlockMismatch              a block whose hash is not its CID
 │   └── BadCar                     a CAR stream that is cut short or malformed
 └── SourceError (OSError)          a source did not deliver
@@ -119,6 +122,28 @@ class BadLock(PinformersError, OSError):
         return f"{self.path}:{self.line}: {self.reason.rstrip('.')}."
 
 
+class CatalogRefused(PinformersError, OSError):
+    """A shared ``catalog``, or what it says of a model, is not believed, for a ``reason``."""
+
+    def __init__(self, catalog: str, reason: str) -> None:
+        super().__init__(catalog, reason)
+        self.catalog, self.reason = catalog, reason
+
+    def __str__(self) -> str:
+        return f"The catalog {self.catalog} is refused: {self.reason.rstrip('.')}."
+
+
+class ServeError(PinformersError, OSError):
+    """The gateway cannot serve as it was asked to: ``subject`` (an address, a file) and what to do."""
+
+    def __init__(self, subject: str, advice: str) -> None:
+        super().__init__(subject, advice)
+        self.subject, self.advice = subject, advice
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.advice}"
+
+
 class BadContent(PinformersError, ValueError):
     """Bytes that are not what they claim to be."""
 
@@ -143,6 +168,17 @@ class BadBlock(BadContent):
 
     def __str__(self) -> str:
         return f"The block {self.cid} cannot be read: {self.reason}."
+
+
+class BadRecord(BadContent):
+    """An IPNS record for ``name`` that is not its owner's or cannot be used, for a ``reason``."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name, self.reason = name, reason
+
+    def __str__(self) -> str:
+        return f"The IPNS record for {self.name} is not believed: {self.reason.rstrip('.')}."
 
 
 class BlockMismatch(BadContent):

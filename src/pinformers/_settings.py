@@ -108,7 +108,13 @@ class Settings:
         (), _names, "trustless gateways; by default from `$IPFS_GATEWAY` and the files in which IPFS tools keep them"
     )
     gateway_timeout: float = _setting(10.0, _seconds, "seconds without a byte after which a gateway counts as stalled")
+    ca_bundle: Path | None = _setting(
+        None, _path, "certificates for https; by default `$REQUESTS_CA_BUNDLE`, else those of the system"
+    )
     cluster_api: str | None = _setting(None, _text, "the REST address of an IPFS Cluster whose pins are a catalog")
+    catalog_grace: float = _setting(
+        7 * 86400.0, _seconds, "seconds for which a shared catalog counts beyond the expiry of its signed record"
+    )
     publish: Publish = _setting(
         "never", _one_of("auto", "never", "required"), "offer what was loaded to the Kubo daemon and the cluster"
     )

@@ -17,6 +17,7 @@ from pinformers import __version__
 from pinformers._errors import PinformersError, SettingsError
 
 F = TypeVar("F", bound=Callable[..., Any])
+_PATH = click.Path(path_type=Path)
 WRONG = 1
 USAGE = 2
 _EPILOG = """\b
@@ -77,6 +78,7 @@ def root() -> None:
 @click.option("--state-dir", type=click.Path(resolve_path=True), help="The folder of our records.")
 @click.option("--on-miss", metavar="import|passthrough|error", help="What happens to a model without a pin.")
 @click.option("--sources", metavar="NAME,...", help="Where files may come from, in this order.")
+@click.option("--locked", flag_value="true", default=None, help="Refuse whatever pinformers.lock does not name.")
 @click.option("--log", metavar="LEVEL", help="What is shown on stderr: debug, info, warning, error or off.")
 @click.option("--lock-timeout", metavar="SECONDS", help="How long to wait for a file lock.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -172,6 +174,88 @@ def explain(model: str, revision: str | None, as_json: bool) -> None:
 
 @root.command()
 @click.argument("model", nargs=-1)
+@_revision
+@click.option("-o", "--output", metavar="PATH", help="The lockfile; by default the nearest, or ./pinformers.lock.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with 1 where the lockfile and the pins differ.")
+@_json
+def lock(model: tuple[str, ...], revision: str | None, output: str | None, check: bool, as_json: bool) -> None:
+    """Write what is pinned of each MODEL into pinformers.lock.
+
+    Without MODEL: of all that are in it, or of all that are pinned where there is no lockfile yet.
+    """
+    from pinformers import _cli_lock
+
+    if revision is not None and not model:
+        raise click.UsageError("--revision is for the models that you name.")
+    path = Path(output) if output is not None else None
+    _leave(_cli_lock.lock(model, revision, path, check=check, as_json=as_json))
+
+
+@root.group(cls=Commands)
+def catalog() -> None:
+    """Share pins by signed catalogs."""
+
+
+@catalog.command("publish")
+@click.argument("model", nargs=-1)
+@click.option("--key", default="pinformers", show_default=True, help="The Kubo node's key that signs; made if missing.")
+@click.option(
+    "--lifetime", type=click.FloatRange(min=0, min_open=True, max=876000), default=48, show_default=True,
+    metavar="HOURS", help="For how long the signed record counts.",
+)  # fmt: skip
+@_json
+def publish_catalog(model: tuple[str, ...], key: str, lifetime: float, as_json: bool) -> None:
+    """Publish what is pinned, or only each MODEL, through the Kubo node."""
+    from pinformers import _cli_catalog
+
+    _leave(_cli_catalog.publish(model, key, lifetime, as_json=as_json))
+
+
+@catalog.command("follow")
+@click.argument("name")
+@click.option("--as", "label", metavar="LABEL", help="What to call it; by default the end of its name.")
+@click.option("--first", is_flag=True, help="Trust it before the others that are followed; by default after them.")
+@_json
+def follow_catalog(name: str, label: str | None, first: bool, as_json: bool) -> None:
+    """Follow the catalog NAME: k51..., /ipns/k51... or ipns://k51...
+
+    Exits with 1 when its record cannot be had now, or is refused; it is followed all the same.
+    """
+    from pinformers import _cli_catalog
+
+    _leave(_cli_catalog.follow(name, label, first=first, as_json=as_json))
+
+
+@catalog.command("unfollow")
+@click.argument("name")
+@_json
+def unfollow_catalog(name: str, as_json: bool) -> None:
+    """Follow a catalog no longer; NAME is its label or its IPNS name."""
+    from pinformers import _cli_catalog
+
+    _leave(_cli_catalog.unfollow(name, as_json=as_json))
+
+
+@catalog.command("ls")
+@_json
+def list_catalogs(as_json: bool) -> None:
+    """List the followed catalogs in their order of trust."""
+    from pinformers import _cli_catalog
+
+    _leave(_cli_catalog.list_followed(as_json=as_json))
+
+
+@catalog.command("refresh")
+@_json
+def refresh_catalogs(as_json: bool) -> None:
+    """Fetch the followed catalogs' records now; exits with 1 when one cannot be had or is refused."""
+    from pinformers import _cli_catalog
+
+    _leave(_cli_catalog.refresh(as_json=as_json))
+
+
+@root.command()
+@click.argument("model", nargs=-1)
 @click.option("--repair", is_flag=True, help="Fetch the files again, in place of the bad bytes, whoever wrote those.")
 @_json
 def verify(model: tuple[str, ...], repair: bool, as_json: bool) -> None:
@@ -218,6 +302,31 @@ def flush(timeout: float | None, as_json: bool) -> None:
     from pinformers import _cli_upkeep
 
     _leave(_cli_upkeep.flush(timeout, as_json=as_json))
+
+
+@root.command()
+@click.option("--car", "cars", type=_PATH, multiple=True, metavar="FILE...", help="Serve the blocks of CAR files.")
+@click.argument("more_cars", metavar="", nargs=-1, type=_PATH)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to serve at.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8090, show_default=True, help="0 picks a free one.")
+@click.option("--cert", type=_PATH, metavar="FILE", help="Serve TLS and HTTP/2 with it (PEM).")
+@click.option("--key", type=_PATH, metavar="FILE", help="The key, unless it is in --cert.")
+def serve(
+    cars: tuple[Path, ...], more_cars: tuple[Path, ...], host: str, port: int, cert: Path | None, key: Path | None
+) -> None:
+    """Serve pinned models, or CAR files, to other machines.
+
+    A read-only trustless gateway: machines without an IPFS node load from it (the setting gateways), each block
+    verified. The first line it prints has its URL.
+    """
+    from pinformers import _cli_serve
+
+    if more_cars and not cars:
+        raise click.UsageError(f"{more_cars[0]} is to be served by --car.")
+    if key is not None and cert is None:
+        raise click.UsageError("--key goes with --cert.")
+    tls = (cert, key or cert) if cert is not None else None
+    _leave(_cli_serve.serve(_cli_serve.Stall(host, port, (*cars, *more_cars), tls)))
 
 
 @root.command()

@@ -234,6 +234,14 @@ def test_config_says_where_each_value_came_from(cli: Run, tmp_path: Path) -> Non
     assert "PINFORMERS_CACHE_DIR" in cli("config").stdout
 
 
+def test_config_prints_no_secret(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PINFORMERS_KUBO_TOKEN", "hunter2")
+    monkeypatch.setenv("PINFORMERS_GATEWAYS", "http://ada:hunter2@example.org, http://b")
+    monkeypatch.setenv("PINFORMERS_CLUSTER_API", "http://ada:hunter2@example.org:9094")
+    for said in (cli("config").stdout, cli("config", "--json").stdout):
+        assert "hunter2" not in said and "example.org:9094" in said
+
+
 def test_status_says_what_is_on_and_what_is_pinned(
     cli: Run, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,8 +16,8 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def names_repo(value: object) -> bool:
-    """Whether ``value`` can name a repo: a string of the hub's form that is no folder here."""
-    return isinstance(value, str) and _REPO.fullmatch(value) is not None and not os.path.isdir(value)
+    """Whether ``value`` has the form of the hub's names."""
+    return isinstance(value, str) and _REPO.fullmatch(value) is not None
 
 
 def commit_of(revision: object) -> str | None:
@@ -32,8 +32,12 @@ class Call:
     def __init__(self, original: Function, args: tuple[Any, ...], kwargs: dict[str, Any], *, repo: str) -> None:
         self._original, self._args, self._kwargs = original, args, kwargs
         self._positional = dict(zip(_parameters(original), args, strict=False))
+        self._repo = repo
         self.repo = self.get(repo)
-        self.revision: str | None = self.get("revision")
+        self.asked: str | None = _own(self.get("revision"), self.repo)
+        self.referred = False
+        """Whether the name is no hub name; the original is then called with the name that it stands for."""
+        self.revision = self.asked
         if self.revision is None:
             # 4.57 says by this that an earlier file of the same load settled the commit.
             self.revision = commit_of(self.get("_commit_hash"))
@@ -44,7 +48,7 @@ class Call:
     @property
     def regular(self) -> bool:
         """Whether every argument is of the kind that names a file of a repo; what else it means is not ours to say."""
-        folder, files = self.get("subfolder") or ".", self.get("filenames") or (".",)
+        folder, files = self.get("subfolder") or ".", self._filenames or (".",)
         return (
             (self.revision is None or (isinstance(self.revision, str) and self.revision != ""))
             and (self.cache_dir is None or _encodable(self.cache_dir))
@@ -66,7 +70,23 @@ class Call:
     @property
     def paths(self) -> list[str]:
         """The POSIX paths inside the repo that the call asks for."""
-        return [joined(self.get("subfolder"), name) for name in self.get("filenames")]
+        return [joined(self.get("subfolder"), name) for name in self._filenames]
+
+    @property
+    def _filenames(self) -> Any:
+        alone = self.get("filename")
+        return self.get("filenames") or ([alone] if alone is not None else [])
+
+    def stand_for(self, pinned: Pinned) -> None:
+        """Have the original called with what the name of this call stands for."""
+        self.referred = True
+        self.put(self._repo, pinned.repo)
+        self.put("revision", pinned.commit)
+        if self.cache_dir is not None:
+            self.put("cache_dir", self.cache_dir)
+        if self.get("force_download"):
+            # The same name never has other bytes.
+            self.put("force_download", False)
 
     def run(self, **kwargs: object) -> Any:
         for name, value in kwargs.items():
@@ -76,6 +96,11 @@ class Call:
     def run_beyond(self, answer: Pinned | Resolver) -> Any:
         """Ask as the caller did, or local files only where the hub may not be asked."""
         return self.run() if answer.hub_allowed else self.run(local_files_only=True)
+
+
+def _own(revision: Any, repo: object) -> Any:
+    # A commit that was resolved for another repo says nothing here (an adapter's, when its base model is loaded).
+    return revision.initial if getattr(revision, "_repo_id", None) not in (None, repo) else revision
 
 
 def _encodable(name: object) -> bool:

@@ -12,6 +12,10 @@ class Pinned(Protocol):
     """One repo at one commit, as far as pins know it."""
 
     @property
+    def repo(self) -> str:
+        """The name under which the hub cache has the files: a reference is called otherwise."""
+
+    @property
     def commit(self) -> str: ...
     @property
     def listing(self) -> Listing | None:
@@ -42,6 +46,14 @@ class Resolver(Protocol):
     @property
     def hub_allowed(self) -> bool:
         """Whether the hub may be asked for a model that no pin names."""
+
+    def refer(
+        self, name: str, revision: str | None, paths: Sequence[str], *, local: bool, cache_dir: str | None
+    ) -> Pinned | None:
+        """What a name that is no hub name stands for, or None; ``paths`` are going to be asked for.
+
+        What answers here brings all that it has, or raises; the hub knows nothing of it.
+        """
 
     def resolve(self, repo: str, revision: str | None, *, repo_type: str, cache_dir: str | None) -> Pinned | None: ...
     def commit(self, repo: str, revision: str | None, *, repo_type: str, cache_dir: str | None) -> str | None:

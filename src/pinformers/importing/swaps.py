@@ -15,16 +15,22 @@ class Swaps:
     """Original functions, their one wrapper each, and the places where a wrapper was put."""
 
     def __init__(self) -> None:
-        self._wrappers: dict[int, tuple[str, Function, Function]] = {}
+        self._wrappers: dict[tuple[int, str], tuple[str, Function, Function]] = {}
         self._lazy: list[tuple[ModuleType, str]] = []
 
-    def define(self, module: ModuleType, name: str, wrap: Callable[[Function], Function]) -> None:
-        """Replace ``module.name`` by ``wrap(original)``; a module without that name is left alone."""
+    def define(
+        self, module: ModuleType, name: str, wrap: Callable[[Function], Function], *, here: bool = False
+    ) -> None:
+        """Replace ``module.name`` by ``wrap(original)``; a module without that name is left alone.
+
+        ``here``: in this module alone; others that bind the same original may get another wrapper, or none.
+        """
         lazy = name not in vars(module)
         original = getattr(module, name, None)
         if original is None or getattr(original, "__pinformers__", False):
             return
-        _, _, wrapper = self._wrappers.setdefault(id(original), (name, original, wrap(original)))
+        key = (id(original), module.__name__ if here else "")
+        _, _, wrapper = self._wrappers.setdefault(key, (name, original, wrap(original)))
         wrapper.__pinformers__ = True  # type: ignore[attr-defined]
         setattr(module, name, wrapper)
         if lazy:
@@ -34,8 +40,8 @@ class Swaps:
     def sweep(self, module: ModuleType) -> None:
         """Replace the originals that ``module`` has bound by ``from ... import``."""
         names = vars(module)
-        for name, original, wrapper in self._wrappers.values():
-            if names.get(name) is original:
+        for (_, home), (name, original, wrapper) in self._wrappers.items():
+            if home in ("", module.__name__) and names.get(name) is original:
                 setattr(module, name, wrapper)
 
     def undo(self) -> None:

@@ -7,6 +7,7 @@ from pinformers.ipfs.cid import CID, DAG_PB, IDENTITY, RAW, SHA2_256, Block
 from pinformers.ipfs.dag import (
     Fetch,
     Leaf,
+    known_leaves,
     leaves,
     list_directory,
     read_block,
@@ -52,6 +53,7 @@ __all__ = [
     "append_car",
     "build_directory",
     "hash_file",
+    "known_leaves",
     "leaves",
     "list_directory",
     "parse_node",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pinformers._errors import BadBlock
@@ -53,6 +53,31 @@ def leaves(root: CID, fetch: Fetch, *, start: int = 0, size: int | None = None) 
     node = _read_root(root, fetch, size)
     for leaf, _ in _FileWalk(fetch, start).below(root, node, 0, MAX_DEPTH):
         yield leaf
+
+
+def known_leaves(
+    root: CID, size: int, inner: Mapping[CID, bytes], *, offset: int = 0, depth: int = MAX_DEPTH
+) -> Iterator[Leaf]:
+    """Find a file's leaves out of its ``inner`` blocks alone: what is not among them is a leaf, raw or wrapped.
+
+    Nothing is verified. Raises BadBlock where a block is missing that is too big for a leaf.
+    """
+    if not depth:
+        raise BadBlock(str(root), f"the file's tree is deeper than {MAX_DEPTH} levels")
+    block = root.digest if root.hash_code == IDENTITY else inner.get(root)
+    if root.codec == RAW or block is None:
+        if size > MAX_BLOCK:
+            raise BadBlock(str(root), f"of {size} bytes of the file the inner blocks are not here")
+        yield Leaf(root, offset, size, root.codec != RAW)
+        return
+    node = parse_node(root, block)
+    if node.data:
+        yield Leaf(root, offset, len(node.data), True)
+    offset += len(node.data)
+    for link, part in zip(node.links, node.block_sizes, strict=True):
+        if part:
+            yield from known_leaves(link.cid, part, inner, offset=offset, depth=depth - 1)
+        offset += part
 
 
 def read_file(root: CID, fetch: Fetch) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import logging
 import time
@@ -11,9 +12,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from pinformers._errors import BadCar, BlockMismatch
+from pinformers._errors import BadBlock, BadCar, BlockMismatch
 from pinformers.ipfs.car import read_car, write_car
 from pinformers.ipfs.cid import CID, Block
+from pinformers.ipfs.dag import known_leaves
+from pinformers.ipfs.dagpb import encode_leaf, parse_node
 from pinformers.ipfs.unixfs import FileDag, hash_file
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, Place, Stat
@@ -149,12 +152,15 @@ class Adoption:
         # The blob id of an LFS file is that of its pointer, so its bytes need no git hash.
         git = "blob_id" in hub and "lfs_sha256" not in hub
         dag = hash_file(target, git=git, progress=watch.progress, stop=watch.stop)
-        problem = _contradiction(dag, hub) or self._departure(path, dag)
+        pinned = self._known().files.get(path)
+        problem = _contradiction(dag, hub) or (departure(self._catalog, pinned, dag, target) if pinned else None)
         if problem is None and signature(target) != before:
             problem = "it changed while it was read"
         if problem is not None:
             watch.rejected[path] = problem
             return None
+        if pinned is not None and pinned.cid != str(dag.cid):
+            return dataclasses.replace(pinned, sha256=dag.sha256, hub=hub), before
         keep_blocks(self._catalog, dag.cid, dag.nodes)
         return PinnedFile(dag.size, str(dag.cid), dag.dag_size, dag.sha256, hub), before
 
@@ -168,12 +174,6 @@ class Adoption:
         elif etag is not None and len(etag) == 40:
             entry.setdefault("blob_id", etag)
         return {"size": size, **entry} if entry else entry
-
-    def _departure(self, path: str, dag: FileDag) -> str | None:
-        pinned = self._known().files.get(path)
-        if pinned is not None and pinned.cid != str(dag.cid):
-            return f"its bytes are {dag.cid} and the pin says {pinned.cid}"
-        return None
 
     def _record(
         self,
@@ -206,6 +206,61 @@ def _contradiction(dag: FileDag, hub: Hub) -> str | None:
     if hub.get("blob_id") and hub["blob_id"] != dag.git_blob:
         return f"its git blob id is {dag.git_blob} and the hub says {hub['blob_id']}"
     return None
+
+
+def departure(catalog: Catalog, file: PinnedFile, dag: FileDag, target: Path) -> str | None:
+    """Say how the bytes hashed at ``target`` are not the pinned file; nothing when they are, in any layout."""
+    if dag.size != file.size:
+        return f"it has {dag.size} bytes and the pin says {file.size}"
+    if str(dag.cid) != file.cid and not _laid_out(catalog, file, target):
+        return f"its bytes are {dag.cid} and the pin says {file.cid}"
+    wrong = file.sha256 not in ("", dag.sha256)
+    return f"its sha256 is {dag.sha256} and the pin says {file.sha256}" if wrong else None
+
+
+def _laid_out(catalog: Catalog, file: PinnedFile, target: Path) -> bool:
+    """Whether the bytes at ``target`` are the leaves of a file that others cut in another way, by its kept blocks."""
+    inner = {block.cid: block.data for block in kept_blocks(catalog.dag_path(file.cid))}
+    root = CID.parse(file.cid)
+    try:
+        with open(target, "rb") as stream:
+            for leaf in known_leaves(root, file.size, inner):
+                stream.seek(leaf.offset)
+                piece = stream.read(leaf.size)
+                if leaf.cid in inner:
+                    if parse_node(leaf.cid, inner[leaf.cid]).data != piece:
+                        return False
+                else:
+                    leaf.cid.verify(encode_leaf(piece) if leaf.wrapped else piece)
+    except (BadBlock, BlockMismatch):
+        return False
+    return True
+
+
+def folder_nodes(catalog: Catalog, pin: Pin) -> tuple[Block, ...]:
+    """Return the blocks of a pin's folders: built, or kept where the pin was asked for by a CID of others."""
+    if not pin.root_cid:
+        return pin.directory().nodes
+    # Of a pin that is one file, the blocks at this place are the file's own.
+    alone = any(file.cid == pin.root_cid for file in pin.files.values())
+    return () if alone else kept_blocks(catalog.dag_path(pin.root_cid))
+
+
+def read_card(path: Path) -> dict[str, Any] | None:
+    """Read from a model card what the hub would say of the model."""
+    if not path.is_file():
+        return None
+    # deferred: an import of half a second that few calls need.
+    from huggingface_hub.repocard import metadata_load
+    from yaml import YAMLError  # type: ignore[import-untyped]
+
+    try:
+        said = metadata_load(path) or {}
+    except (ValueError, YAMLError) as exc:
+        _logger.warning("The model card %s cannot be read (%s) and counts as none.", path, exc)
+        return None
+    names = ("pipeline_tag", "library_name", "tags")
+    return {name: said[name] for name in names if name in said} or None
 
 
 def keep_blocks(catalog: Catalog, cid: CID, nodes: tuple[Block, ...]) -> None:

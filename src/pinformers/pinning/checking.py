@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from pinformers._errors import BadContent, PinError, SourceError
 from pinformers.ipfs.cid import CID, Block
-from pinformers.ipfs.unixfs import FileDag, hash_file
-from pinformers.pinning.adoption import Adoption, keep_blocks, kept_blocks
+from pinformers.ipfs.unixfs import hash_file
+from pinformers.pinning.adoption import Adoption, departure, keep_blocks, kept_blocks
 from pinformers.pinning.cache import STAGING, RepoCache
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.fetching import fetch_file
 from pinformers.pinning.hub import download_file
-from pinformers.pinning.pin import Pin, PinnedFile
+from pinformers.pinning.pin import Pin
 from pinformers.pinning.records import signature
 from pinformers.pinning.resolver import Resolver
 from pinformers.sources.base import Chain, Source
@@ -93,20 +93,13 @@ def check_file(catalog: Catalog, pin: Pin, cache: RepoCache, path: str, progress
         dag = hash_file(target, progress=progress)
     except (OSError, PinError) as exc:
         return Finding(pin, cache, path, "unreadable", str(exc))
-    if (wrong := _difference(dag, file)) is not None:
+    if (wrong := departure(catalog, file, dag, target)) is not None:
         return Finding(pin, cache, path, "bad", wrong)
-    _mend_blocks(catalog, dag.cid, dag.nodes)
+    if str(dag.cid) == file.cid:
+        _mend_blocks(catalog, dag.cid, dag.nodes)
     if signature(target) == before:
         Adoption(catalog, cache, pin.repo, pin.commit, pin.repo_type).record(path, file, stat=before)
     return Finding(pin, cache, path, "good")
-
-
-def _difference(dag: FileDag, file: PinnedFile) -> str | None:
-    if dag.size != file.size:
-        return f"it has {dag.size} bytes and the pin says {file.size}"
-    if str(dag.cid) != file.cid:
-        return f"its bytes are {dag.cid} and the pin says {file.cid}"
-    return f"its sha256 is {dag.sha256} and the pin says {file.sha256}" if dag.sha256 != file.sha256 else None
 
 
 def _mend_blocks(catalog: Catalog, cid: CID, nodes: tuple[Block, ...]) -> None:
@@ -144,8 +137,9 @@ def _ask_sources(resolver: Resolver, finding: Finding, chain: Chain) -> str | No
 
 
 def _ask_hub(resolver: Resolver, finding: Finding) -> str:
-    if finding.pin.origin == "folder":
-        raise PinError(str(finding.file), "no source delivers it; pin the folder it came from again")
+    if finding.pin.origin != "hub":
+        advice = "pin the folder it came from again" if finding.pin.origin == "folder" else "the hub has no such file"
+        raise PinError(str(finding.file), f"no source delivers it; {advice}")
     if not resolver.policy.hub_allowed:
         raise PinError(str(finding.file), "no source delivers it, and the setting sources does not name the hub")
     download_file(finding.pin, finding.path, finding.cache.cache_dir)

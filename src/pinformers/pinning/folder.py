@@ -6,11 +6,10 @@ import dataclasses
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from pinformers._errors import PinError
 from pinformers.ipfs.unixfs import FileDag, hash_file
-from pinformers.pinning.adoption import keep_blocks, now
+from pinformers.pinning.adoption import keep_blocks, now, read_card
 from pinformers.pinning.checking import check_file, repair
 from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision
 from pinformers.pinning.pinned import PinnedRepo
@@ -90,7 +89,8 @@ def pin_folder(
 
 def _committed(folder: Path, repo: str, dags: dict[str, FileDag]) -> Pin:
     files = {path: _pinned(path, dag) for path, dag in dags.items()}
-    draft = Pin(repo=repo, commit="", files=files, listed=True, info=_card(folder), origin="folder", pinned_at=now())
+    info = read_card(folder / "README.md")
+    draft = Pin(repo=repo, commit="", files=files, listed=True, info=info, origin="folder", pinned_at=now())
     return dataclasses.replace(draft, commit=draft.directory().cid.digest.hex()[:40])
 
 
@@ -140,16 +140,3 @@ def _pointer_id(dag: FileDag) -> str:
     """Return the git blob id of the LFS pointer: the hub's tree gives that for an LFS file (git-lfs spec v1)."""
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{dag.sha256}\nsize {dag.size}\n".encode()
     return hashlib.sha1(b"blob %d\0" % len(pointer) + pointer).hexdigest()
-
-
-def _card(folder: Path) -> dict[str, Any] | None:
-    """Read from the model card what the hub would say of the model."""
-    card = folder / "README.md"
-    if not card.is_file():
-        return None
-    # deferred: an import of half a second that only this command needs.
-    from huggingface_hub.repocard import metadata_load
-
-    said = metadata_load(card) or {}
-    names = ("pipeline_tag", "library_name", "tags")
-    return {name: said[name] for name in names if name in said} or None

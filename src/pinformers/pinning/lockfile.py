@@ -98,7 +98,9 @@ def _key(item: tuple[tuple[str, str], Pin]) -> tuple[str, str]:
 
 
 def _entry(revision: str, pin: Pin) -> Iterator[str]:
-    if pin.repo_type != "model" or pin.others or not pin.files:
+    if pin.repo_type != "model" or pin.origin == "ipfs":
+        raise PinError(pin.repo, "only models that have a name of the hub's form can be locked")
+    if pin.others or not pin.files:
         raise PinError(pin.repo, "only models of which every file is pinned can be locked")
     yield f"model {pin.repo} {_word(revision)}"
     yield f"  commit {pin.commit}"

@@ -35,7 +35,9 @@ class Shelf(Protocol):
 class Locked(Protocol):
     """A lockfile."""
 
-    label: str
+    @property
+    def label(self) -> str:
+        """Where it stands."""
 
     def find(self, repo: str, revision: str) -> Pin | None:
         """Return the pin that is locked for a revision, or None."""

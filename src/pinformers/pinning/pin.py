@@ -14,7 +14,8 @@ from pinformers.pinning.records import MALFORMED
 
 FORMAT = 1
 Hub = Mapping[str, Any]
-Origin = Literal["hub", "folder"]
+Origin = Literal["hub", "folder", "ipfs"]
+_ORIGINS: Mapping[str, Origin] = {"folder": "folder", "ipfs": "ipfs"}
 _REPO = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -62,6 +63,7 @@ def repo_folder(repo: str, repo_type: str) -> str:
 class PinnedFile:
     """One file: ``size`` in bytes, its CID, the size of its DAG, its sha256, and what the hub's tree says of it.
 
+    ``sha256`` is empty, and ``dag_size`` 0, while only the CID is known: a file that others added, before it was here.
     ``hub`` has the keys of huggingface_hub's tree cache: size, blob_id, lfs_sha256, lfs_size, xet_hash.
     """
 
@@ -84,7 +86,7 @@ class PinnedFile:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> PinnedFile:
         cid, sha256, hub = str(CID.parse(value["cid"])), str(value["sha256"]), dict(value.get("hub", {}))
-        if not _SHA256.fullmatch(sha256) or hub.get("lfs_sha256", sha256) != sha256:
+        if (sha256 and not _SHA256.fullmatch(sha256)) or hub.get("lfs_sha256", sha256) != sha256:
             # The hub cache trusts a blob that is named by a sha256 to have it.
             raise ValueError(f"{sha256!r} is no sha256, or not the one of the LFS file")
         return cls(int(value["size"]), cid, int(value["dag_size"]), sha256, hub)
@@ -96,7 +98,8 @@ class Pin:
 
     ``listed`` says that ``files`` and ``others`` are together all there is: any other path is absent.
     ``info`` is what the hub said of the model: pipeline_tag, library_name, tags. ``learned`` names the lockfile or
-    the shared catalog that it came from; a pin made on this machine has none.
+    the shared catalog that it came from; a pin made on this machine has none. ``root_cid`` is the CID by which a pin of
+    the origin "ipfs" was asked for: its folder, or its one file, in whatever layout others gave it.
     """
 
     repo: str
@@ -109,6 +112,7 @@ class Pin:
     repo_type: str = "model"
     pinned_at: str = ""
     learned: str = ""
+    root_cid: str = ""
 
     @property
     def listing(self) -> dict[str, Hub] | None:
@@ -128,10 +132,15 @@ class Pin:
     @property
     def root(self) -> str:
         """The CID of the folder of all pinned files."""
-        return str(self.directory().cid)
+        return self.root_cid or str(self.directory().cid)
+
+    @property
+    def dags(self) -> frozenset[str]:
+        """The CIDs under which inner blocks are kept for this pin."""
+        return frozenset({file.cid for file in self.files.values()} | ({self.root_cid} if self.root_cid else set()))
 
     def directory(self) -> Directory:
-        """Build the UnixFS folder of the pinned files."""
+        """Build the UnixFS folder of the pinned files; of a ``root_cid``, `folder_nodes` has the blocks instead."""
         entries = {path: Entry(CID.parse(file.cid), file.size, file.dag_size) for path, file in self.files.items()}
         return build_directory(entries)
 
@@ -164,10 +173,11 @@ class Pin:
                 others={check_path(path): dict(hub) for path, hub in value["others"].items()},
                 listed=bool(value["listed"]),
                 info=None if value["info"] is None else dict(value["info"]),
-                origin="folder" if value["origin"] == "folder" else "hub",
+                origin=_ORIGINS.get(value["origin"], "hub"),
                 repo_type=str(value["repo_type"]),
                 pinned_at=str(value["pinned_at"]),
                 learned=str(value.get("learned", "")),
+                root_cid=str(CID.parse(value["root"])) if value["origin"] == "ipfs" else "",
             )
         except MALFORMED as exc:
             raise PinError(f"{value.get('repo', 'a pin record')}", f"its pin cannot be read ({exc!r})") from exc
@@ -188,9 +198,12 @@ def merge(known: Pin | None, new: Pin) -> Pin:
         repo_type=first.repo_type,
         pinned_at=first.pinned_at,
         learned=first.learned,
+        root_cid=first.root_cid,
     )
 
 
 def _joined(known: PinnedFile, new: PinnedFile | None) -> PinnedFile:
-    hub = {**known.hub, **new.hub} if new is not None and new.cid == known.cid else known.hub
-    return PinnedFile(known.size, known.cid, known.dag_size, known.sha256, hub)
+    if new is None or new.cid != known.cid:
+        return known
+    hub, sha256 = {**known.hub, **new.hub}, known.sha256 or new.sha256
+    return PinnedFile(known.size, known.cid, known.dag_size or new.dag_size, sha256, hub)

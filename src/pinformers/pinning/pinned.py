@@ -44,6 +44,11 @@ class PinnedRepo:
         self._adoption = Adoption(means.catalog, cache, pin.repo, pin.commit, pin.repo_type)
 
     @property
+    def repo(self) -> str:
+        """The name under which the hub cache has the files."""
+        return self.pin.repo
+
+    @property
     def commit(self) -> str:
         """The pinned commit."""
         return self.pin.commit

@@ -48,8 +48,8 @@ def remove_place(catalog: Catalog, pin: Pin, place: Place, *, lock_timeout: floa
 
 
 def _drop_blocks(catalog: Catalog, pin: Pin) -> None:
-    needed = {file.cid for other in catalog.pins() for file in other.files.values()}
-    for cid in {file.cid for file in pin.files.values()} - needed:
+    needed = {cid for other in catalog.pins() for cid in other.dags}
+    for cid in pin.dags - needed:
         catalog.dag_path(cid).unlink(missing_ok=True)
 
 

@@ -10,6 +10,7 @@ from pinformers.ipfs.cid import CID
 from pinformers.pinning.ledger import PLAIN, Served
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.pinned import PinnedRepo
+from pinformers.pinning.references import Reference
 from pinformers.pinning.resolver import Resolver
 from pinformers.sources.base import Source
 
@@ -18,6 +19,7 @@ _ON_MISS = {
     "passthrough": "plain transformers loads it, from the hub cache or the hub, and nothing is recorded",
     "error": "loading it is refused",
 }
+_REFERENCE = "loading it asks the sources for what its CID holds, and pins it; the hub is not asked"
 _NO_HUB = "the setting sources does not name the hub, so only what the hub cache holds can be loaded"
 
 
@@ -60,6 +62,8 @@ def explanation(resolver: Resolver, repo: str, revision: str | None) -> dict[str
     if pinned is None:
         on_miss = resolver.policy.on_miss
         why = _ON_MISS[on_miss] if resolver.hub_allowed or on_miss == "error" else _NO_HUB
+        if Reference.parse(repo) is not None:
+            why = _REFERENCE
         return {**said, "commit": None, "root": None, "complete": False, "why": f"no pin names it; {why}", "files": []}
     files = [_file(resolver, pinned, path) for path in sorted(pinned.pin.files)]
     files += [_other(resolver, pinned, path) for path in sorted(pinned.pin.others)]
@@ -77,8 +81,10 @@ def _named(resolver: Resolver, pinned: PinnedRepo) -> str:
     """Say who names the pin, and how old the word on a branch is."""
     pin = pinned.pin
     why = f"the local catalog pins it since {pin.pinned_at}"
+    if pin.origin == "ipfs":
+        return f"its CID says what it is; {why}"
     if resolver.lookup.holds(pin, pinned.revision):
-        why = f"pinformers.lock names it; {why}"
+        why = f"the lockfile names it; {why}"
     elif pin.learned:
         why = f"{pin.learned} named it; {why}"
     seen = resolver.catalog.ref(pin.repo, pinned.revision, pin.repo_type)

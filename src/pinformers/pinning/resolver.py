@@ -12,7 +12,7 @@ from typing import Literal
 
 from pinformers._errors import NotPinned, PinError
 from pinformers.ipfs.cid import CID, Block
-from pinformers.pinning.adoption import Facts, kept_blocks, model_facts, tree_entry
+from pinformers.pinning.adoption import Facts, folder_nodes, kept_blocks, model_facts, tree_entry
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, read_ref
 from pinformers.pinning.hub import download_file
@@ -22,6 +22,7 @@ from pinformers.pinning.pin import Pin, check_repo
 from pinformers.pinning.pinned import Means, PinnedRepo
 from pinformers.pinning.recorder import Job, Publish, Recorder
 from pinformers.pinning.records import signature
+from pinformers.pinning.references import Reference, References, ReferredRepo, ResolveName
 from pinformers.sources.base import Source
 from pinformers.sources.embedded import LocalFile
 
@@ -55,12 +56,14 @@ class Resolver:
         policy: Policy,
         cache_dir: str | None,
         publish: Publish | None = None,
+        resolve_name: ResolveName | None = None,
     ) -> None:
         self.lookup, self.catalog = lookup, lookup.catalog
         self.cache_dir, self.default_cache = cache_dir, default_cache
         self.sources, self.policy = sources, policy
         self.recorder = Recorder(self.catalog, lock_timeout=policy.lock_timeout, publish=publish)
         self.ledger = Ledger()
+        self.references = References(self.catalog, sources, self.ledger, resolve_name)
         self._taken_up = False
 
     @property
@@ -82,10 +85,39 @@ class Resolver:
             raise NotPinned(repo, _plain(revision) or DEFAULT_REVISION)
         return found
 
+    def refer(
+        self,
+        name: str,
+        revision: str | None,
+        paths: Sequence[str] = (),
+        *,
+        local: bool = False,
+        cache_dir: str | None = None,
+    ) -> PinnedRepo | None:
+        """Return the pin of a name by content, made at its first use, or None for a name of another kind.
+
+        Raises PinError where it cannot be used or nobody delivers its folders, and NotLocked.
+        """
+        reference = Reference.parse(name)
+        if reference is None:
+            return None
+        asked = _plain(revision) or DEFAULT_REVISION
+        if asked != DEFAULT_REVISION and not _COMMIT.fullmatch(asked):
+            raise PinError(name, f"it has no revisions; leave out revision={asked!r}")
+        pin = self.references.pin(reference, paths, local=local)
+        if asked not in (DEFAULT_REVISION, pin.commit):
+            raise PinError(name, f"it has no revisions; leave out revision={asked!r}")
+        self.lookup.locked(pin.repo, pin.commit)
+        return self._referred(pin, name, cache_dir)
+
     def find(
         self, repo: str, revision: str | None, *, repo_type: str = "model", cache_dir: str | None = None
     ) -> PinnedRepo | None:
         """Return the pin of a revision, or None; raises NotLocked where the lockfile refuses the model."""
+        reference = Reference.parse(repo)
+        if reference is not None:
+            known = self.references.known(reference)
+            return None if known is None else self._referred(known, repo, cache_dir)
         name = _plain(revision) or DEFAULT_REVISION
         # Lockfiles and shared catalogs speak of models only.
         others = self.lookup if repo_type == "model" else None
@@ -143,7 +175,15 @@ class Resolver:
         """Be told that a ``from_pretrained`` runs."""
         return self.recorder.loading()
 
+    def name(self, model: str) -> str:
+        """Return the name under which pins of ``model`` are recorded; another one for a reference alone."""
+        found = self.find(model, None) if Reference.parse(model) is not None else None
+        return model if found is None else found.pin.repo
+
     # -- inner ------------------------------------------------------------------------------------------------
+
+    def _referred(self, pin: Pin, reference: str, cache_dir: str | None) -> ReferredRepo:
+        return ReferredRepo(pin, self._means(self.sources), self._cache(pin.repo, "model", cache_dir), reference)
 
     def _cache(self, repo: str, repo_type: str, cache_dir: str | None) -> RepoCache:
         return RepoCache(cache_dir or self.default_cache, repo, repo_type, lock_timeout=self.policy.lock_timeout)
@@ -193,7 +233,7 @@ def local_files(catalog: Catalog) -> Iterator[LocalFile]:
 def folder_blocks(catalog: Catalog) -> Iterable[Block]:
     """Yield the folder nodes of every pin."""
     for pin in catalog.pins():
-        yield from pin.directory().nodes
+        yield from folder_nodes(catalog, pin)
 
 
 def _loader(catalog: Catalog, cid: str) -> Callable[[], tuple[Block, ...]]:

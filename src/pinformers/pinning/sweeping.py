@@ -91,7 +91,7 @@ def _present(pin: Pin, place: Place) -> bool:
 
 
 def _loose_blocks(catalog: Catalog, pins: list[Pin]) -> Iterator[Garbage]:
-    needed = {catalog.dag_path(file.cid) for pin in pins for file in pin.files.values()}
+    needed = {catalog.dag_path(cid) for pin in pins for cid in pin.dags}
     for path in sorted(catalog.state_dir.glob("dags/*/*.car")):
         if path not in needed and _old(path):
             yield _file("blocks", path, "no pin needs these blocks")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 
 from pinformers._errors import BadContent, BlockMismatch, BlockNotFound
 from pinformers.ipfs.cid import CID, IDENTITY, RAW, Block
-from pinformers.ipfs.dag import leaves
+from pinformers.ipfs.dag import known_leaves
+from pinformers.ipfs.dagpb import encode_leaf
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +27,12 @@ class LocalFile:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where a leaf's bytes lie."""
+    """Where a leaf's bytes lie; the block of a ``wrapped`` one is a node around them."""
 
     path: Path
     offset: int
     size: int
+    wrapped: bool = False
 
 
 @dataclass(slots=True)
@@ -52,13 +56,19 @@ class Index:
             return
         inner = {block.cid: block.data for block in file.nodes()}
         try:
-            found = list(leaves(file.cid, inner.__getitem__, size=file.size))
-        except (BadContent, KeyError):
+            found = list(known_leaves(file.cid, file.size, inner))
+        except BadContent:
             # The kept nodes are not those of this file: `pinformers verify` writes them again.
             return
         self.nodes.update((cid.digest, block) for cid, block in inner.items())
         for leaf in found:
-            self.spans.setdefault(leaf.cid.digest, []).append(Span(file.path, leaf.offset, leaf.size))
+            span = Span(file.path, leaf.offset, leaf.size, leaf.wrapped)
+            self.spans.setdefault(leaf.cid.digest, []).append(span)
+
+
+Found = tuple[bytes | None, tuple[Span, ...]]
+# Size, mtime and inode: while they stay, a file is what it was, as for any hit.
+Stat = tuple[int, int, int]
 
 
 class EmbeddedSource:
@@ -82,35 +92,46 @@ class EmbeddedSource:
         self._lock = threading.Lock()
         self._index = Index()
         self._indexed: object = None
+        # What was hashed here, by the file as it was then.
+        self._proved: dict[tuple[Path, Stat], set[bytes]] = {}
 
     def block(self, cid: CID) -> bytes:
         """Return the block; raise BlockNotFound when no file here holds it unchanged."""
         if cid.hash_code == IDENTITY:
             return cid.digest
-        with self._lock:
-            found = self._look(cid)
-            if found is None and self._refresh():
-                found = self._look(cid)
-        if found is None:
-            raise BlockNotFound(self.name, f"no cached file holds the block {cid}")
-        return found
+        tried = set[Span]()
+        for look in (self._opened, self._everywhere, self._anew, self._everywhere):
+            # The lock is for the index alone: threads read at the same time.
+            with self._lock:
+                node, spans = look(cid.digest)
+            block = node if node is not None else self._read(cid, [span for span in spans if span not in tried])
+            if block is not None:
+                return block
+            tried.update(spans)
+        raise BlockNotFound(self.name, f"no cached file holds the block {cid}")
 
-    def _look(self, cid: CID) -> bytes | None:
-        self._index.open(cid.digest)
-        found = self._read(cid)
-        if found is None and self._index.closed:
-            for digest in list(self._index.closed):
-                self._index.open(digest)
-            found = self._read(cid)
-        return found
+    def _opened(self, digest: bytes) -> Found:
+        self._index.open(digest)
+        return self._index.nodes.get(digest), tuple(self._index.spans.get(digest, ()))
 
-    def _read(self, cid: CID) -> bytes | None:
-        node = self._index.nodes.get(cid.digest)
-        if node is not None:
-            return node
-        for span in self._index.spans.get(cid.digest, ()):
-            block = _read_span(span)
-            if block is not None and _matches(cid, block):
+    def _everywhere(self, digest: bytes) -> Found:
+        for root in list(self._index.closed):
+            self._index.open(root)
+        return self._opened(digest)
+
+    def _anew(self, digest: bytes) -> Found:
+        return self._opened(digest) if self._refresh() else (None, ())
+
+    def _read(self, cid: CID, spans: Iterable[Span]) -> bytes | None:
+        for span in spans:
+            found = _read_span(span)
+            if found is None:
+                continue
+            block, stat = found
+            proved = self._proved.setdefault((span.path, stat), set())
+            # Whoever serves a fleet reads each block many times, and hashing costs more than all the rest together.
+            if cid.digest in proved or _matches(cid, block):
+                proved.add(cid.digest)
                 return block
         return None
 
@@ -125,14 +146,23 @@ class EmbeddedSource:
         return True
 
 
-def _read_span(span: Span) -> bytes | None:
+def _read_span(span: Span) -> tuple[bytes, Stat] | None:
     try:
         with open(span.path, "rb", buffering=0) as stream:
+            before = _stat(stream)
             stream.seek(span.offset)
             block = stream.read(span.size)
+            after = _stat(stream)
     except OSError:
         return None
-    return block if len(block) == span.size else None
+    if len(block) != span.size or before != after:
+        return None
+    return encode_leaf(block) if span.wrapped else block, after
+
+
+def _stat(stream: FileIO) -> Stat:
+    found = os.fstat(stream.fileno())
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def _matches(cid: CID, block: bytes) -> bool:

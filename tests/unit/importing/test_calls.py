@@ -54,3 +54,24 @@ def test_what_names_no_file_of_a_repo_is_the_original_s(arguments: dict[str, Any
 
 def test_a_trailing_slash_of_a_subfolder_is_fine() -> None:
     assert call("org/model", ["config.json"], subfolder="encoder/").regular
+
+
+class Resolved(str):
+    """A stand-in for huggingface_hub's ResolvedRevision."""
+
+    resolved, initial, _repo_id = "c" * 40, "v1", "org/adapter"
+
+
+def test_a_commit_that_was_resolved_for_another_repo_says_nothing() -> None:
+    assert call("org/adapter", ["a.json"], revision=Resolved("v1")).revision.resolved == "c" * 40  # type: ignore[union-attr]
+    assert call("org/base", ["a.json"], revision=Resolved("v1")).revision == "v1"
+
+
+def test_a_single_file_has_a_path_too() -> None:
+    def hf_hub_download(repo_id: str, filename: str, **kwargs: Any) -> None:
+        pass
+
+    alone = Call(hf_hub_download, ("org/model", "a.json"), {"subfolder": "sub"}, repo="repo_id")
+    assert (alone.paths, alone.regular) == (["sub/a.json"], True)
+    assert not Call(hf_hub_download, ("org/model", "../a.json"), {}, repo="repo_id").regular
+    assert Call(hf_hub_download, ("org/model",), {}, repo="repo_id").paths == []

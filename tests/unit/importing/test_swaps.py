@@ -88,3 +88,13 @@ def test_undo_leaves_what_somebody_else_put_there(home: ModuleType, swaps: Swaps
     home.ask = theirs
     swaps.undo()
     assert home.ask is theirs
+
+
+def test_a_wrapper_for_one_module_stays_there(home: ModuleType, user: ModuleType, swaps: Swaps) -> None:
+    elsewhere = ModuleType("elsewhere")
+    elsewhere.ask = ask  # type: ignore[attr-defined]
+    swaps.define(home, "ask", lambda original: lambda: f"here {original()}", here=True)
+    swaps.define(elsewhere, "ask", wrap)
+    swaps.sweep(home)
+    swaps.sweep(user)
+    assert (home.ask(), user.ask(), elsewhere.ask()) == ("here original", "wrapped original", "wrapped original")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pin_rooms import PIN, REPO, make_resolver, pinned, write_folder
+from pin_rooms import REPO, make_resolver, pinned, tree, write_folder
 from pinformers._errors import BadLock, PinError
 from pinformers.ipfs import hash_file
 from pinformers.ipfs.layout import dag_size
@@ -67,6 +67,18 @@ def test_all_that_a_pin_needs_comes_back(model: Pin, tmp_path: Path) -> None:
     assert found == carried(model)
     assert found.root == model.root
     assert [file.etag for file in found.files.values()] == [file.etag for file in model.files.values()]
+
+
+def test_a_machine_that_knows_nothing_else_gets_the_same_cache(model: Pin, tmp_path: Path) -> None:
+    write_lock(tmp_path / NAME, Lock({(REPO, "main"): model}))
+    locked = read_lock(tmp_path / NAME).find(REPO)
+    assert locked is not None
+    here, there = make_resolver(tmp_path), make_resolver(tmp_path / "elsewhere")
+    there.catalog.add(locked)
+    assert there.bind(locked, "main", here.sources).deliver(list(locked.files))
+    names = [sorted(tree(folder / "hub")) for folder in (tmp_path, tmp_path / "elsewhere")]
+    assert names[0] == names[1]
+    assert any(name.endswith(f"trees/{model.commit}.json") for name in names[1])
 
 
 @pytest.mark.parametrize(
@@ -147,12 +159,12 @@ def test_line_ends_that_git_turned_around_are_read_and_stay(model: Pin, tmp_path
 
 @pytest.mark.parametrize(
     "change",
-    [{"repo_type": "dataset"}, {"others": {"more.bin": {"size": 1}}}, {"files": {}}],
+    [{"repo_type": "dataset"}, {"origin": "ipfs"}, {"others": {"more.bin": {"size": 1}}}, {"files": {}}],
     ids=lambda change: str(*change),
 )
 def test_what_a_lockfile_cannot_hold_is_not_written(change: dict[str, object], tmp_path: Path) -> None:
     pin = dataclasses.replace(OTHER, **change)  # type: ignore[arg-type]
-    with pytest.raises(PinError, match="of which every file is pinned"):
+    with pytest.raises(PinError, match="org/other: only models "):
         write_lock(tmp_path / NAME, Lock({("org/other", "main"): pin}))
     assert not (tmp_path / NAME).exists()
 
@@ -226,7 +238,7 @@ FAULTS: dict[str, tuple[Change, int, str]] = {
     "another CID": (change(FILE, CONFIG.cid, pinned(b"x").cid), FILE, "the CID and the sha256 are not of the same"),
     "a strange blob": (change(FILE, "9e26", "xe26"), FILE, "a blob is 'lfs', '-' or a git blob id"),
     "an empty pointer": (change(FILE, str(CONFIG.hub["blob_id"]), "lfs:"), FILE, "a blob is 'lfs', '-' or"),
-    "a model twice": (lambda lines: lines.extend(lines[1:]), 11, "org/other main stands here for the second time"),
+    "a model twice": (lambda lines: lines.extend(lines[1:]), 12, "org/other main stands here for the second time"),
 }  # fmt: skip
 
 

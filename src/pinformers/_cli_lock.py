@@ -1,0 +1,170 @@
+"""What ``lock`` does; returns its exit code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pinformers._cli_output import note, plural, print_json, print_table, say
+from pinformers._composition import read_settings, state_dir
+from pinformers._errors import PinError
+from pinformers.pinning.catalog import Catalog
+from pinformers.pinning.lockfile import NAME, Lock, nearest_lock, read_lock, render_lock, write_lock
+from pinformers.pinning.pin import Pin, check_repo, check_revision
+from pinformers.pinning.records import signature
+
+State = Literal["added", "changed", "unchanged", "refused"]
+Target = tuple[str, str]
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Locking:
+    """What becomes of one model: its pin in the local catalog, or the ``problem`` with it."""
+
+    target: Target
+    locked: Pin | None
+    pin: Pin | None = None
+    problem: str = ""
+
+    @property
+    def state(self) -> State:
+        """How the pin differs from what is locked."""
+        if self.pin is None:
+            return "refused"
+        if self.locked is None:
+            return "added"
+        # What a lockfile does not hold, such as the time of the pinning, makes no difference.
+        old, new = (render_lock(Lock({self.target: pin})) for pin in (self.locked, self.pin))
+        return "unchanged" if old == new else "changed"
+
+    @property
+    def complaint(self) -> str:
+        """What ``--check`` says of it; empty where the two agree."""
+        name = "@".join(self.target)
+        if self.pin is None or self.state == "unchanged":
+            return self.problem
+        if self.locked is None:
+            return f"{name} is not locked"
+        if self.locked.commit != self.pin.commit:
+            return f"{name} is locked at {self.locked.commit[:12]} and pinned at {self.pin.commit[:12]}"
+        return f"{name} is locked otherwise than it is pinned, at the same commit"
+
+
+def lock(
+    models: Sequence[str], revision: str | None, output: Path | None, *, check: bool = False, as_json: bool = False
+) -> int:
+    """Write what the local catalog says of models into the lockfile, or only compare the two."""
+    settings = read_settings({}).settings
+    path = output or settings.lockfile or nearest_lock(Path.cwd()) or Path.cwd() / NAME
+    there = signature(path) is not None
+    if check and not there:
+        raise PinError(str(path), "there is no lockfile; `pinformers lock` writes one")
+    known = read_lock(path) if there else Lock()
+    catalog = Catalog(state_dir(settings), lock_timeout=settings.lock_timeout)
+    targets = _targets(catalog, known, models, revision)
+    found = [_looked_up(catalog, known, target) for target in targets]
+    if check:
+        return _compare(path, found, as_json=as_json)
+    for one in found:
+        if one.problem:
+            note(f"pinformers: {one.problem}.")
+    if any(one.problem for one in found):
+        note(f"Nothing was written to {path}.")
+        return 1
+    if not found:
+        raise PinError(str(path), "nothing is pinned that could be locked; `pinformers pin MODEL` pins a model")
+    pins = {**known.pins, **{one.target: one.pin for one in found if one.pin is not None}}
+    _report(path, found, write_lock(path, Lock(pins)), as_json=as_json)
+    return 0
+
+
+# -- which ----------------------------------------------------------------------------------------------------
+
+
+def _targets(catalog: Catalog, known: Lock, models: Sequence[str], revision: str | None) -> list[Target]:
+    if models:
+        named = (target for model in models for target in _named(known, check_repo(model), revision))
+        return list(dict.fromkeys(named))
+    return sorted(known.pins) if known.pins else sorted(_all_pinned(catalog))
+
+
+def _named(known: Lock, model: str, revision: str | None) -> Iterable[Target]:
+    if revision is not None:
+        return [(model, check_revision(revision))]
+    return [target for target in known.pins if target[0] == model] or [(model, "main")]
+
+
+def _all_pinned(catalog: Catalog) -> Iterable[Target]:
+    """Yield each complete pin of a model by its branches and tags, or by its commit where it has none."""
+    for pin in catalog.pins():
+        # A reference by CID says itself what it must be.
+        if pin.repo_type != "model" or pin.origin == "ipfs" or not pin.files:
+            continue
+        names = [name for name, commit in catalog.refs(pin.repo).items() if commit == pin.commit]
+        if pin.complete:
+            yield from ((pin.repo, name) for name in names or [pin.commit])
+        else:
+            # A worker that loaded but a tokenizer leaves such a pin: no reason to lock nothing at all.
+            note(f"Left out: {_incomplete((pin.repo, (names or [pin.commit])[0]), pin)}.")
+
+
+def _looked_up(catalog: Catalog, known: Lock, target: Target) -> Locking:
+    repo, revision = target
+    ref = catalog.ref(repo, revision)
+    commit = revision if _COMMIT.fullmatch(revision) else ref[0] if ref is not None else None
+    pin = catalog.pin(repo, commit) if commit is not None else None
+    locked = known.pins.get(target)
+    if pin is None or not pin.files:
+        return Locking(target, locked, problem=f"{repo}@{revision} is not pinned here; run `{_command(target)}` first")
+    if not pin.complete:
+        return Locking(target, locked, problem=_incomplete(target, pin))
+    return Locking(target, locked, pin)
+
+
+def _incomplete(target: Target, pin: Pin) -> str:
+    name = "@".join(target)
+    if pin.others:
+        missing = f"{plural(len(pin.others), 'file')} of {len(pin.files) + len(pin.others)} not pinned"
+        return f"{name} has {missing}; run `{_command(target)}` first"
+    return f"{name} may have more files than are pinned; run `{_command(target)} --update` first"
+
+
+def _command(target: Target) -> str:
+    revision = "" if target[1] == "main" else f" --revision {target[1]}"
+    return f"pinformers pin {target[0]}{revision}"
+
+
+# -- what is said ---------------------------------------------------------------------------------------------
+
+
+def _compare(path: Path, found: Sequence[Locking], *, as_json: bool) -> int:
+    wrong = [one for one in found if one.complaint]
+    if as_json:
+        print_json({"lockfile": str(path), "models": [{**_line(one), "differs": one.complaint} for one in found]})
+    for one in wrong:
+        note(f"pinformers: {one.complaint}.")
+    if not wrong and not as_json:
+        say(f"{path} says what is pinned, of {plural(len(found), 'model')}.")
+    return 1 if wrong else 0
+
+
+def _report(path: Path, found: Sequence[Locking], written: bool, *, as_json: bool) -> None:
+    lines = [_line(one) for one in found]
+    if as_json:
+        print_json({"lockfile": str(path), "written": written, "models": lines})
+        return
+    names = ("model", "revision", "commit", "files", "state")
+    rows = [[str(line[name])[: 12 if name == "commit" else None] for name in names] for line in lines]
+    print_table([name.upper() for name in names], rows, ("FILES",))
+    say()
+    say(f"{path} was written." if written else f"{path} says that already.")
+
+
+def _line(one: Locking) -> dict[str, object]:
+    pin = one.pin
+    facts = {"commit": pin.commit, "root": pin.root, "files": len(pin.files)} if pin is not None else {}
+    return {"model": one.target[0], "revision": one.target[1], **facts, "state": one.state}

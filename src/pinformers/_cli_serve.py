@@ -1,0 +1,70 @@
+"""What ``serve`` does: a trustless gateway over the pin cache, or over CAR files, until it is told to end."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinformers import _logging
+from pinformers._cli_output import note, plural, progress_bar, say
+from pinformers._composition import build_resolver, embedded, read_settings
+from pinformers._settings import Settings
+from pinformers.ipfs.cid import CID, Block
+from pinformers.serving.car_files import CarFiles
+from pinformers.serving.listening import listen, until_signalled, url
+from pinformers.serving.secure import check_tls, serve_tls
+from pinformers.serving.threads import serve_plainly
+from pinformers.sources.embedded import EmbeddedSource
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """Where to serve, and what: the CAR files, or the pin cache where there are none; TLS with ``files``."""
+
+    host: str
+    port: int
+    cars: Sequence[Path] = ()
+    tls: tuple[Path, Path] | None = None
+
+
+def serve(stall: Stall) -> int:
+    """Serve until SIGINT or SIGTERM; raises ServeError where that cannot begin."""
+    settings = read_settings({}).settings
+    _logging.attach(settings.log)
+    if stall.tls is not None:
+        check_tls(*stall.tls)
+    with listen(stall.host, stall.port) as bound, until_signalled() as ended:
+        place = url("http" if stall.tls is None else "https", bound)
+        source, what = _cars(stall.cars) if stall.cars else _pins(settings)
+        if not _is_loopback(bound.getsockname()[0]):
+            note("Whoever reaches this address and knows a CID can read it.")
+        say(f"Serving {what} at {place} (Ctrl-C ends)")
+
+        def blocks(cid: CID) -> Block:
+            # Both sources have verified what they return.
+            return Block(cid, source.block(cid))
+
+        if stall.tls is None:
+            serve_plainly(bound, blocks, ended)
+        else:
+            serve_tls(bound, blocks, stall.tls, ended)
+    return 0
+
+
+def _cars(paths: Sequence[Path]) -> tuple[CarFiles, str]:
+    with progress_bar("Indexing") as bar:
+        bar.begin(sum(path.stat().st_size for path in paths))
+        cars = CarFiles(paths, bar)
+    return cars, f"{plural(len(cars), 'block')} of {plural(len(paths), 'CAR file')}"
+
+
+def _pins(settings: Settings) -> tuple[EmbeddedSource, str]:
+    catalog = build_resolver(settings).catalog
+    models = {(pin.repo_type, pin.repo) for pin in catalog.pins() if pin.files}
+    return embedded(catalog), plural(len(models), "pinned model")
+
+
+def _is_loopback(host: str) -> bool:
+    return ipaddress.ip_address(host.partition("%")[0]).is_loopback

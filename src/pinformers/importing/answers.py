@@ -1,0 +1,260 @@
+"""What the functions of the download layer answer where a pin does, and how they are asked where none does."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pinformers.importing import hub_types
+from pinformers.importing.calls import Call, commit_of, names_repo
+from pinformers.importing.protocols import Pinned, Resolver
+from pinformers.importing.swaps import Function
+
+HUB = "transformers.utils.hub"
+TEMPLATES = "additional_chat_templates"
+
+
+class Answers:
+    """A wrapper for each function; all pass through while ``current()`` is None.
+
+    With ``references`` they answer for names alone that the hub does not know: what else a library asks of the hub by
+    itself, it gets from there.
+    """
+
+    def __init__(self, current: Callable[[], Resolver | None], *, references: bool = False) -> None:
+        self._current, self._references = current, references
+        self.downloads_one = False
+        """Whether ``cached_files`` asks ``hf_hub_download`` for a single file, as in 4.57."""
+
+    def _ask(self, call: Call) -> tuple[Resolver | None, Pinned | None]:
+        resolver = self._current()
+        if resolver is None or not call.regular or not isinstance(call.repo, str) or os.path.isdir(call.repo):
+            return None, None
+        call.cache_dir = call.cache_dir or resolver.cache_dir or _transformers_cache()
+        if call.repo_type == "model":
+            local = bool(call.get("local_files_only"))
+            referred = resolver.refer(call.repo, call.asked, call.paths, local=local, cache_dir=call.cache_dir)
+            if referred is not None:
+                call.stand_for(referred)
+                return resolver, referred
+        if self._references or not names_repo(call.repo):
+            return None, None
+        return resolver, resolver.resolve(call.repo, call.revision, repo_type=call.repo_type, cache_dir=call.cache_dir)
+
+    # -- transformers.utils.hub -------------------------------------------------------------------------------
+
+    def cached_files(self, original: Function) -> Function:
+        @functools.wraps(original)
+        def cached_files(*args: Any, **kwargs: Any) -> Any:
+            call = Call(original, args, kwargs, repo="path_or_repo_id")
+            resolver, pinned = self._ask(call)
+            if resolver is None:
+                return original(*args, **kwargs)
+            if call.cache_dir is not None:
+                call.put("cache_dir", call.cache_dir)
+            if pinned is not None and not call.get("force_download"):
+                call.put("revision", hub_types.resolved_revision(call, pinned.commit))
+                if pinned.deliver(call.paths, local=bool(call.get("local_files_only"))):
+                    # 4.57 asks hf_hub_download for a single file; only that can say that a file is absent.
+                    alone = len(call.paths) == 1 and self.downloads_one
+                    return call.run() if alone else call.run(local_files_only=True)
+            found = call.run_beyond(pinned or resolver)
+            resolver.seen(str(call.repo), call.revision, found or (), repo_type=call.repo_type)
+            return found
+
+        return cached_files
+
+    def hf_hub_download(self, original: Function) -> Function:
+        @functools.wraps(original)
+        def hf_hub_download(*args: Any, **kwargs: Any) -> Any:
+            call = Call(original, args, kwargs, repo="repo_id")
+            _, pinned = self._ask(call)
+            local = bool(call.get("local_files_only"))
+            if pinned is None or (not call.referred and (local or call.get("force_download"))):
+                return original(*args, **kwargs)
+            if pinned.has(*call.paths) is False:
+                # What the hub's client raises after a 404: the caller makes its own words of it.
+                error = sys.modules["huggingface_hub"].utils.EntryNotFoundError
+                raise error(f"{call.paths[0]} is not among the files of {call.repo} at {pinned.commit}.")
+            return _run_here(call, pinned, call.paths) if call.referred else original(*args, **kwargs)
+
+        return hf_hub_download
+
+    def snapshot_download(self, original: Function) -> Function:
+        @functools.wraps(original)
+        def snapshot_download(*args: Any, **kwargs: Any) -> Any:
+            call = Call(original, args, kwargs, repo="repo_id")
+            _, pinned = self._ask(call)
+            if pinned is None or not call.referred:
+                return original(*args, **kwargs)
+            chosen = {name: call.get(name) for name in ("allow_patterns", "ignore_patterns")}
+            paths = sys.modules["huggingface_hub"].utils.filter_repo_objects(sorted(pinned.listing or ()), **chosen)
+            return _run_here(call, pinned, list(paths))
+
+        return snapshot_download
+
+    def file_exists(self, original: Function) -> Function:
+        @functools.wraps(original)
+        def file_exists(*args: Any, **kwargs: Any) -> Any:
+            call = Call(original, args, kwargs, repo="repo_id")
+            _, pinned = self._ask(call)
+            if pinned is None or not call.referred:
+                return original(*args, **kwargs)
+            return bool(pinned.has(*call.paths))
+
+        return file_exists
+
+    def resolve_revision(self, original: Function) -> Function:
+        @functools.wraps(original)
+        def resolve_revision(*args: Any, **kwargs: Any) -> Any:
+            call = Call(original, args, kwargs, repo="path_or_repo_id" if not self._references else "repo_id")
+            resolver, pinned = self._ask(call)
+            if resolver is None or os.path.exists(str(call.repo)):
+                return original(*args, **kwargs)
+            return call.run_beyond(resolver) if pinned is None else hub_types.resolved_revision(call, pinned.commit)
+
+        return resolve_revision
+
+    def list_repo_templates(self, original: Function) -> Function:
+        @functools.wraps(original)
+        def list_repo_templates(*args: Any, **kwargs: Any) -> Any:
+            call = Call(original, args, kwargs, repo="repo_id")
+            resolver, pinned = self._ask(call)
+            if resolver is None:
+                return original(*args, **kwargs)
+            if pinned is None or pinned.listing is None:
+                return call.run_beyond(pinned or resolver)
+            return [name for name in hub_types.children(pinned.listing, TEMPLATES) if name.endswith(".jinja")]
+
+        return list_repo_templates
+
+    def has_file(self, original: Function) -> Function:
+        @functools.wraps(original)
+        def has_file(*args: Any, **kwargs: Any) -> Any:
+            call = Call(original, args, kwargs, repo="path_or_repo")
+            resolver, pinned = self._ask(call)
+            if resolver is None:
+                return original(*args, **kwargs)
+            known = None if pinned is None or call.get("local_files_only") else pinned.has(str(call.get("filename")))
+            return call.run_beyond(pinned or resolver) if known is None else known
+
+        return has_file
+
+    # -- the hub's API ------------------------------------------------------------------------------------------
+
+    def model_info(self, original: Function) -> Function:
+        @functools.wraps(original)
+        def model_info(*args: Any, **kwargs: Any) -> Any:
+            call = Call(original, args, kwargs, repo="repo_id")
+            resolver, pinned = self._ask(call)
+            if pinned is not None and pinned.info is not None and not _asks_more(call):
+                return hub_types.model_info(str(call.repo), pinned)
+            hub_types.forbid(call, pinned or resolver)
+            info = original(*args, **kwargs)
+            if resolver is not None and info.sha is not None:
+                resolver.informed(str(call.repo), info.sha, repo_type="model", info=info)
+            return info
+
+        return model_info
+
+    def list_repo_tree(self, original: Function) -> Function:
+        @functools.wraps(original)
+        def list_repo_tree(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            call = Call(original, args, kwargs, repo="repo_id")
+            resolver, pinned = self._ask(call)
+            if pinned is not None and pinned.listing is not None and not call.get("expand"):
+                yield from hub_types.tree(
+                    pinned.listing, str(call.get("path_in_repo") or ""), bool(call.get("recursive"))
+                )
+                return
+            hub_types.forbid(call, pinned or resolver)
+            commit = commit_of(call.get("revision"))
+            if commit is not None:
+                # A ResolvedRevision is sent as the branch that it was; the branch may have moved on since.
+                call.put("revision", commit)
+            entries = []
+            for entry in call.run():
+                entries.append(entry)
+                yield entry
+            if resolver is not None and commit and call.get("recursive") and not call.get("path_in_repo"):
+                resolver.listed(str(call.repo), commit, repo_type=call.repo_type, entries=entries)
+
+        return list_repo_tree
+
+    def list_repo_files(self, original: Function) -> Function:
+        @functools.wraps(original)
+        def list_repo_files(*args: Any, **kwargs: Any) -> Any:
+            call = Call(original, args, kwargs, repo="repo_id")
+            resolver, pinned = self._ask(call)
+            if pinned is not None and pinned.listing is not None:
+                return sorted(pinned.listing)
+            hub_types.forbid(call, pinned or resolver)
+            commit = _settled(resolver, call) if resolver is not None else None
+            if resolver is None or commit is None or not hasattr(original, "__self__"):
+                return original(*args, **kwargs)
+            # The request that list_repo_files makes, at the commit that the files of this load came from.
+            ask = original.__self__.list_repo_tree
+            entries = list(ask(call.repo, recursive=True, revision=commit, token=call.get("token")))
+            resolver.listed(str(call.repo), commit, repo_type=call.repo_type, entries=entries)
+            return [entry.path for entry in entries if hasattr(entry, "blob_id")]
+
+        return list_repo_files
+
+    def repo_exists(self, original: Function) -> Function:
+        @functools.wraps(original)
+        def repo_exists(*args: Any, **kwargs: Any) -> Any:
+            call = Call(original, args, kwargs, repo="repo_id")
+            resolver, pinned = self._ask(call)
+            if pinned is not None:
+                return True
+            hub_types.forbid(call, resolver)
+            return original(*args, **kwargs)
+
+        return repo_exists
+
+    def auto_conversion(self, original: Function) -> Function:
+        @functools.wraps(original)
+        def auto_conversion(*args: Any, **kwargs: Any) -> Any:
+            call = Call(original, args, kwargs, repo="pretrained_model_name_or_path")
+            # Beside a .bin load a thread asks the hub to convert; for a pinned model there is no need.
+            beside = call.get("ignore_errors_during_conversion")
+            pinned = self._ask(call)[1]
+            if pinned is not None and beside:
+                return None
+            # Without, its caller waits for the weights, and says then that there are none.
+            return (None, call.asked, False) if call.referred else original(*args, **kwargs)
+
+        return auto_conversion
+
+    # -- transformers.dynamic_module_utils --------------------------------------------------------------------
+
+    def get_cached_module_file(self, original: Function) -> Function:
+        @functools.wraps(original)
+        def get_cached_module_file(*args: Any, **kwargs: Any) -> Any:
+            # Modules are named after the repo, and not every reference can be a module's name.
+            call = Call(original, args, kwargs, repo="pretrained_model_name_or_path")
+            _, pinned = self._ask(call)
+            return original(*args, **kwargs) if pinned is None else call.run()
+
+        return get_cached_module_file
+
+
+def _run_here(call: Call, pinned: Pinned, paths: list[str]) -> Any:
+    pinned.deliver(paths, local=bool(call.get("local_files_only")))
+    return call.run(local_files_only=True)
+
+
+def _settled(resolver: Resolver, call: Call) -> str | None:
+    return resolver.commit(str(call.repo), call.revision, repo_type=call.repo_type, cache_dir=call.cache_dir)
+
+
+def _asks_more(call: Call) -> bool:
+    return any(call.get(name) for name in ("securityStatus", "files_metadata", "expand"))
+
+
+def _transformers_cache() -> str | None:
+    # 4.57 still has a default of its own, from the old variable TRANSFORMERS_CACHE.
+    return getattr(sys.modules.get(HUB), "TRANSFORMERS_CACHE", None)

@@ -1,0 +1,1 @@
+"""The serving wing: a read-only trustless gateway over verified blocks."""

@@ -1,0 +1,405 @@
+"""HTTP for sources: kept connections, the proxies and certificates of the user's environment, redirects, plain errors.
+
+Every error of urllib3 ends here, as a Refusal in words that name no password.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import os
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from urllib3 import exceptions
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.response import BaseHTTPResponse
+
+from pinformers._errors import SourceError, SourceUnavailable
+
+REDIRECTS = 5
+# Longer than any error page should be: then a new connection is cheaper than reading on.
+_DRAINED = 1 << 16
+_MOVED = (301, 302, 303, 307, 308)
+_PORTS = {"http": 80, "https": 443}
+_HOST = re.compile(r"[\w.:-]+")
+
+Kind = Literal["absent", "unspoken", "busy", "broken", "stalled", "failed", "lie"]
+
+
+class Refusal(SourceUnavailable):
+    """What one server did instead of answering: its ``kind`` says what may be asked of it next.
+
+    ``absent``: it does not have this one. ``unspoken``: it does not know this format. ``busy``: ask again after
+    ``wait`` seconds, None where it names no time. ``broken``: the answer ended early. ``stalled``: none came in time.
+    ``lie``: other bytes than were asked for. ``failed``: anything else.
+    """
+
+    def __init__(self, source: str, reason: str, kind: Kind = "failed", wait: float | None = None) -> None:
+        super().__init__(source, reason)
+        self.args = (source, reason, kind, wait)
+        self.kind, self.wait = kind, wait
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The URL of a server without the user and password that it came with; those are in ``headers``."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def parse(cls, text: str, schemes: tuple[str, ...] = ("http", "https")) -> Address:
+        """Read ``https://user:password@host:port/path``.
+
+        Raises ValueError for anything else, with what is wrong and nothing of the text, in which a password may be.
+        """
+        if re.search(r"[\s\x00-\x1f\x7f\\]", text):
+            raise ValueError("it holds a space or a control character")
+        try:
+            parts = urlsplit(text)
+            _ = parts.port
+        except ValueError:
+            raise ValueError("it has a host or a port that is none") from None
+        if parts.scheme not in schemes or not _HOST.fullmatch(parts.hostname or ""):
+            raise ValueError(f"it does not begin with {' or '.join(f'{scheme}://' for scheme in schemes)} and a host")
+        if parts.query or parts.fragment or "@" in parts.path:
+            raise ValueError("it has more than a host, a port and a path")
+        headers = {}
+        if parts.username is not None:
+            secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            headers = urllib3.make_headers(basic_auth=secret)
+        return cls(f"{parts.scheme}://{_netloc(parts)}{parts.path.rstrip('/')}", headers)
+
+
+def redacted(text: str) -> str:
+    """Return a text that should have been a URL without what may be a user and a password."""
+    return "://".join(part.rpartition("@")[2] for part in text.split("://", 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The way out, as the user's environment describes it.
+
+    ``proxies`` by scheme, ``direct`` says which hosts are reached without one, ``ca_bundle`` is a file or folder of
+    certificates. Without it OpenSSL's own places count, SSL_CERT_FILE and SSL_CERT_DIR among them.
+    """
+
+    proxies: Mapping[str, str] = field(default_factory=dict)
+    direct: Callable[[str], bool] = lambda host: False
+    ca_bundle: str | os.PathLike[str] | None = None
+
+    @classmethod
+    def of_user(cls, ca_bundle: str | os.PathLike[str] | None = None) -> Network:
+        """Read HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, in either case."""
+        return cls(getproxies(), lambda host: bool(proxy_bypass(host)), ca_bundle)
+
+    def proxy(self, parts: SplitResult) -> str | None:
+        """Return the proxy for a URL; this machine itself is reached without one."""
+        found = self.proxies.get(parts.scheme) or self.proxies.get("all")
+        if not found or is_loopback(parts.hostname or "") or self.direct(_netloc(parts)):
+            return None
+        return found if "://" in found else f"http://{found}"
+
+    def tls(self) -> ssl.SSLContext:
+        """Return a context that verifies; raises OSError for certificates that cannot be read."""
+        if self.ca_bundle and os.path.isdir(self.ca_bundle):
+            return ssl.create_default_context(capath=self.ca_bundle)
+        return ssl.create_default_context(cafile=self.ca_bundle)
+
+
+class Exchange:
+    """One request and its answer, which another thread may cut off at any time.
+
+    ``answered`` is the time at which the headers of the final answer were here.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: _Connection | None = None
+        self.abandoned = False
+        self.kept = False
+        self.answered: float | None = None
+
+    def abandon(self) -> None:
+        """Close the connection under whoever reads from it, and let none be opened."""
+        with self._lock:
+            self.abandoned = True
+            connection = self._connection
+        if connection is not None:
+            connection.cut(self)
+
+    def enter(self, connection: _Connection, *, kept: bool) -> None:
+        """Note the connection; raises OSError when the exchange was abandoned before."""
+        with self._lock:
+            self._connection, self.kept = connection, kept
+            if self.abandoned:
+                raise ConnectionAbortedError("it was abandoned")
+
+
+class _Running(threading.local):
+    exchange: Exchange | None = None
+
+
+_running = _Running()
+
+
+class _Connection(HTTPConnection):
+    """Know the exchange that uses it now: a connection goes back to its pool before its reader knows of it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._owning = threading.Lock()
+        self._owner: Exchange | None = None
+        self._used = False
+
+    def connect(self) -> None:
+        self._used = False
+        self._own()
+        super().connect()
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        self._own()
+        super().request(*args, **kwargs)
+        self._used = True
+
+    def cut(self, exchange: Exchange) -> None:
+        """Wake whoever reads, unless the connection serves another exchange by now."""
+        with self._owning:
+            sock = self.sock
+            # A plain shutdown also of TLS: SSLSocket's own takes the TLS object from under its reader.
+            if self._owner is exchange and isinstance(sock, socket.socket):
+                with suppress(OSError):
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    def _own(self) -> None:
+        exchange = _running.exchange
+        with self._owning:
+            self._owner = exchange
+        if exchange is not None:
+            exchange.enter(self, kept=self._used and self.sock is not None)
+
+
+class _SecureConnection(_Connection, HTTPSConnection):
+    """The same with TLS."""
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+class Connections:
+    """Answer GET requests over connections that are kept, at most ``kept`` a host. Threads share it, processes do not.
+
+    ``timeout`` is for each wait, in seconds.
+    """
+
+    def __init__(self, network: Network, *, timeout: float, kept: int) -> None:
+        self._network, self._timeout, self._kept = network, timeout, kept
+        self._lock = threading.Lock()
+        self._managers: dict[tuple[str, str | None], urllib3.PoolManager] = {}
+
+    def close(self) -> None:
+        """Close what is idle, now; what is in use, when it is done."""
+        for manager in self._managers.values():
+            manager.clear()
+
+    def get(
+        self, url: str, headers: Mapping[str, str], exchange: Exchange, secret: Mapping[str, str] | None = None
+    ) -> BaseHTTPResponse:
+        """Return the answer with its body unread, redirects followed; raises Refusal.
+
+        ``secret`` headers go to the first server only.
+        """
+        first, seen = urlsplit(url), {url}
+        while True:
+            parts = urlsplit(url)
+            mine = secret if (parts.scheme, _netloc(parts)) == (first.scheme, _netloc(first)) else None
+            answer = self._once(parts, {**headers, **(mine or {})}, exchange)
+            target = answer.headers.get("Location")
+            if answer.status not in _MOVED or not target:
+                return answer
+            discard(answer)
+            url = _next(url, target)
+            if url in seen or len(seen) > REDIRECTS:
+                raise Refusal(first.netloc, "it redirects without an end")
+            seen.add(url)
+
+    def _once(self, parts: SplitResult, headers: Mapping[str, str], exchange: Exchange) -> BaseHTTPResponse:
+        host = parts.hostname or ""
+        if host == "localhost" or host.endswith(".localhost"):
+            # Resolvers need not know *.localhost, to which Kubo redirects; and it does not redirect from 127.0.0.1.
+            port = f":{parts.port}" if parts.port else ""
+            headers = {**headers, "Host": f"{'127.0.0.1' if host == 'localhost' else host}{port}"}
+            parts = parts._replace(netloc=f"localhost{port}")
+        for _ in range(self._kept + 1):
+            try:
+                return self._send(parts, headers, exchange)
+            except Refusal as exc:
+                # A server may close a kept connection in the moment in which it is used again (RFC 9112, 9.3.1).
+                if exc.kind != "broken" or not exchange.kept or exchange.abandoned:
+                    raise
+        raise Refusal(parts.netloc, "it closes every connection without an answer", "broken")
+
+    def _send(self, parts: SplitResult, headers: Mapping[str, str], exchange: Exchange) -> BaseHTTPResponse:
+        manager = self._manager(parts)
+        exchange.kept = False
+        _running.exchange = exchange
+        try:
+            with mapped(parts.netloc):
+                answer = manager.request(
+                    "GET",
+                    parts.geturl(),
+                    headers={"Accept-Encoding": "identity", "User-Agent": "pinformers", **headers},
+                    redirect=False,
+                    retries=False,
+                    preload_content=False,
+                    decode_content=False,
+                )
+        finally:
+            _running.exchange = None
+        if exchange.abandoned:
+            # http.client takes a header that ends too early for a whole one.
+            answer.close()
+            raise Refusal(parts.netloc, "it was abandoned", "broken")
+        return answer
+
+    def _manager(self, parts: SplitResult) -> urllib3.PoolManager:
+        proxy = self._network.proxy(parts)
+        key = (parts.scheme, proxy)
+        with self._lock:
+            if key not in self._managers:
+                self._managers[key] = self._open(*key)
+            return self._managers[key]
+
+    def _open(self, scheme: str, proxy: str | None) -> urllib3.PoolManager:
+        options: dict[str, Any] = {"timeout": urllib3.Timeout(connect=self._timeout, read=self._timeout)}
+        options |= {"maxsize": self._kept, "num_pools": 32}
+        if "https" in (scheme, urlsplit(proxy or "").scheme):
+            options["ssl_context"] = self._tls()
+        if proxy is not None and proxy.startswith("socks"):
+            return _socks(proxy, options)
+        manager = urllib3.PoolManager(**options) if proxy is None else _proxied(proxy, options)
+        manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+        return manager
+
+    def _tls(self) -> ssl.SSLContext:
+        try:
+            return self._network.tls()
+        except OSError as exc:
+            where = self._network.ca_bundle or "SSL_CERT_FILE"
+            raise Refusal("TLS", f"the certificates in {where} cannot be read ({exc.strerror or exc})") from exc
+
+
+def discard(answer: BaseHTTPResponse) -> None:
+    """Give the connection back: what is left is read where it is short, else the connection is closed."""
+    with suppress(exceptions.HTTPError, OSError):
+        left = answer.length_remaining
+        if left is not None and left <= _DRAINED:
+            answer.read(left + 1)
+    if not answer.closed:
+        answer.close()
+
+
+@contextmanager
+def mapped(where: str) -> Iterator[None]:
+    """Turn the errors of urllib3 into a Refusal."""
+    try:
+        yield
+    except (exceptions.HTTPError, OSError, ValueError) as exc:
+        if isinstance(exc, SourceError):
+            raise
+        reason, kind = _words(exc)
+        raise Refusal(where, reason, kind) from exc
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host is this machine by its very name."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _words(exc: Exception) -> tuple[str, Kind]:
+    # In this order: each is also one of those that follow it.
+    if isinstance(exc, exceptions.ProxyError):
+        return f"the proxy did not let us through ({_cause(exc)})", "failed"
+    if isinstance(exc, exceptions.NameResolutionError):
+        return "its name cannot be resolved", "failed"
+    if isinstance(exc, exceptions.NewConnectionError):
+        return f"it cannot be reached ({_cause(exc)})", "failed"
+    if isinstance(exc, exceptions.ConnectTimeoutError):
+        return "it stalled: no connection came about in time", "stalled"
+    if isinstance(exc, exceptions.TimeoutError):
+        return "it stalled: no byte came in time", "stalled"
+    if isinstance(exc, exceptions.SSLError):
+        return f"TLS failed ({_cause(exc)}); REQUESTS_CA_BUNDLE or SSL_CERT_FILE name other certificates", "failed"
+    if isinstance(exc, exceptions.ProtocolError | OSError):
+        return "the connection broke", "broken"
+    return f"{type(exc).__name__}: {exc}", "failed"
+
+
+def _cause(exc: BaseException) -> str:
+    """Return the innermost words: those of urllib3 begin with the repr of an object."""
+    while (inner := exc.__cause__ or exc.__context__) is not None:
+        exc = inner
+    return str(getattr(exc, "verify_message", "") or getattr(exc, "strerror", "") or exc)
+
+
+def _next(url: str, target: str) -> str:
+    try:
+        following = urljoin(url, target)
+        before, after = urlsplit(url), urlsplit(following)
+        Address.parse(after._replace(query="", fragment="").geturl())
+    except ValueError as exc:
+        raise Refusal(urlsplit(url).netloc, "it redirects to what is no URL", "failed") from exc
+    if before.scheme == "https" and after.scheme == "http":
+        raise Refusal(before.netloc, "it redirects from https to http")
+    if is_loopback(after.hostname or "") and not is_loopback(before.hostname or ""):
+        # The services of this machine are none of its business.
+        raise Refusal(before.netloc, "it redirects to this machine")
+    return after._replace(netloc=_netloc(after), fragment="").geturl()
+
+
+def _netloc(parts: SplitResult) -> str:
+    """Return host and port, normal, without user and password."""
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host
+    return host if parts.port in (None, _PORTS.get(parts.scheme)) else f"{host}:{parts.port}"
+
+
+def _proxied(proxy: str, options: Mapping[str, Any]) -> urllib3.PoolManager:
+    try:
+        address = Address.parse(proxy)
+    except ValueError as exc:
+        raise Refusal("proxy", f"the proxy {redacted(proxy)} cannot be used: {exc}") from None
+    secret = {f"Proxy-{name}".lower(): value for name, value in address.headers.items()}
+    tls = options.get("ssl_context")
+    return urllib3.ProxyManager(address.url, proxy_headers=secret, proxy_ssl_context=tls, **options)
+
+
+def _socks(proxy: str, options: Mapping[str, Any]) -> urllib3.PoolManager:
+    if importlib.util.find_spec("socks") is None:
+        raise Refusal("proxy", f"the proxy {redacted(proxy)} needs PySocks: pip install 'urllib3[socks]'")
+    # deferred: an optional client, whose import warns where PySocks is missing.
+    from urllib3.contrib.socks import SOCKSProxyManager
+
+    try:
+        return SOCKSProxyManager(proxy, **options)
+    except ValueError as exc:
+        raise Refusal("proxy", f"the proxy {redacted(proxy)} cannot be used") from exc

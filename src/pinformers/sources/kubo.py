@@ -1,0 +1,264 @@
+"""A Kubo daemon: its blocks and those of its swarm to read, and what is told it to keep."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pinformers._errors import BlockNotFound, SourceError, SourceUnavailable
+from pinformers.ipfs.car import append_car, write_car
+from pinformers.ipfs.cid import CID, IDENTITY, Block
+from pinformers.ipfs.dagpb import MAX_BLOCK
+from pinformers.ipfs.layout import UNIXFS_V1_2025
+from pinformers.sources.kubo_rpc import NAME, Rpc, is_json
+
+# Pin names came with this one.
+OLDEST = (0, 27)
+# After the swarm had nothing, or the daemon did not answer, nobody waits for it again so soon.
+PAUSE = 30.0
+_READ = 1 << 20
+
+
+class KuboNode:
+    """The RPC of one daemon at ``address``, a multiaddr or a URL; ``timeout`` is for each wait, in seconds.
+
+    Every method raises SourceUnavailable where the daemon does not answer, and SourceError where it refuses.
+    """
+
+    def __init__(self, address: str, *, token: str | None = None, timeout: float = 60.0) -> None:
+        self._rpc = Rpc(address, token=token, timeout=timeout)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self._rpc.url
+
+    @property
+    def local(self) -> bool:
+        """Whether it runs on this machine."""
+        return self._rpc.local
+
+    # -- about it ---------------------------------------------------------------------------------------------
+
+    def version(self) -> str:
+        """Return its version; never an error because it is new."""
+        said = is_json(self._rpc.read("version", wait=5.0))
+        if not isinstance(said, dict) or not isinstance(said.get("Version"), str):
+            raise SourceUnavailable(NAME, "what answers there is not a Kubo daemon")
+        return str(said["Version"])
+
+    def too_old(self) -> str | None:
+        """Say what is wrong with its version, if anything."""
+        version = self.version()
+        numbers = re.match(r"(\d+)\.(\d+)", version)
+        if numbers is None or (int(numbers[1]), int(numbers[2])) >= OLDEST:
+            return None
+        return f"Kubo {version} knows no pin names; {'.'.join(map(str, OLDEST))} or newer does"
+
+    def id(self) -> str:
+        """Return its peer id."""
+        return str(self._rpc.control(lambda client: client.id())["ID"])
+
+    def peers(self) -> int:
+        """Return with how many peers it is connected."""
+        return len(self._rpc.control(lambda client: client.swarm.peers())["Peers"] or ())
+
+    def filestore_enabled(self) -> bool:
+        """Whether it can take files without a second copy."""
+        return bool(self._config().get("Experimental", {}).get("FilestoreEnabled"))
+
+    def repo_path(self) -> Path:
+        """Return the folder of its repo, on its machine."""
+        return Path(str(self._rpc.control(lambda client: client.repo.stat())["RepoPath"]))
+
+    def storage_free(self) -> int | None:
+        """Return the bytes that it may still store, None where it sets itself no limit."""
+        said = self._rpc.control(lambda client: client.repo.stat())
+        limit = int(said.get("StorageMax", 0))
+        return None if limit <= 0 else max(0, limit - int(said["RepoSize"]))
+
+    def _config(self) -> Mapping[str, Any]:
+        said: Mapping[str, Any] = self._rpc.control(lambda client: client.config.get())
+        return said
+
+    # -- blocks -----------------------------------------------------------------------------------------------
+
+    def has(self, cid: CID) -> bool:
+        """Whether its own repo holds a block."""
+        try:
+            self._rpc.read("block/stat", arg=cid, offline=True)
+        except BlockNotFound:
+            return False
+        return True
+
+    def block(self, cid: CID, *, offline: bool, timeout: float) -> bytes:
+        """Return a block from its repo or, unless ``offline``, its swarm, within ``timeout`` seconds."""
+        # A file of the filestore that moved makes the daemon look for the block elsewhere, offline it says so.
+        deadline = None if offline else f"{max(timeout, 0.001):.3f}s"
+        try:
+            return self._rpc.read(
+                "block/get", MAX_BLOCK, wait=timeout + 1.0, arg=cid, offline=offline, timeout=deadline
+            )
+        except SourceUnavailable as exc:
+            if "stalled" in exc.reason:
+                raise BlockNotFound(NAME, f"it did not deliver within {timeout:g} s") from exc
+            raise
+
+    def import_car(self, blocks: Iterable[Block], roots: Sequence[CID]) -> None:
+        """Store blocks as they come, and pin nothing."""
+        said = self._rpc.send("dag/import", _car(blocks, roots), pin_roots=False, stats=True)
+        if not any("Stats" in line for line in said):
+            raise SourceError(NAME, f"it did not take the blocks: {json.dumps(said)[:200]}")
+
+    def add_nocopy(self, path: Path, expected: CID) -> None:
+        """Have it refer to the leaves of a file where it lies; raises SourceError unless the CID is ``expected``."""
+        profile = UNIXFS_V1_2025
+        said = self._rpc.send(
+            "add",
+            _chunks(path),
+            f"Abspath: {path}\r\n",
+            nocopy=True,
+            cid_version=profile.cid_version,
+            raw_leaves=profile.raw_leaves,
+            chunker=f"size-{profile.chunk}",
+            max_file_links=profile.width,
+            pin=False,
+            progress=False,
+        )
+        found = [line["Hash"] for line in said if "Hash" in line]
+        if not found or CID.parse(found[-1]).to_bytes() != expected.to_bytes():
+            raise SourceError(NAME, f"it made {found[-1] if found else said} of {path}, and not {expected}")
+
+    # -- pins -------------------------------------------------------------------------------------------------
+
+    def pin(self, cid: CID, name: str) -> None:
+        """Pin a DAG under a name of at most 255 bytes."""
+        short = name.encode()[:255].decode(errors="ignore")
+        self._rpc.control(lambda client: client.pin.add(str(cid), opts={"name": short}))
+
+    def unpin(self, cid: CID) -> None:
+        """Pin a DAG no longer."""
+        try:
+            self._rpc.control(lambda client: client.pin.rm(str(cid)))
+        except SourceError as exc:
+            if "not pinned" not in exc.reason:
+                raise
+
+    def pins(self, name: str | None = None) -> dict[CID, str]:
+        """Return the recursive pins with their names; only those whose names hold ``name``, where one is given."""
+        options = {"names": "true", "type": "recursive", **({"name": name} if name else {})}
+        said = self._rpc.control(lambda client: client.pin.ls(opts=options)).get("Keys") or {}
+        return {CID.parse(cid): str(about.get("Name", "")) for cid, about in said.items()}
+
+    # -- names ------------------------------------------------------------------------------------------------
+
+    def keys(self) -> dict[str, str]:
+        """Return the IPNS keys by their names."""
+        said = self._rpc.control(lambda client: client.key.list())["Keys"] or ()
+        return {str(key["Name"]): str(key["Id"]) for key in said}
+
+    def key_gen(self, name: str) -> str:
+        """Make an Ed25519 key and return its IPNS name."""
+        # By the RPC: ipfshttpclient always sends a size, which Kubo refuses for this kind.
+        return str(is_json(self._rpc.read("key/gen", arg=name, type="ed25519"))["Id"])
+
+    def publish_name(self, cid: CID, *, key: str, lifetime: float, ttl: float) -> str:
+        """Sign that the key's name stands for ``cid``, for ``lifetime`` seconds; return the name."""
+        said = self._rpc.read(
+            "name/publish",
+            arg=f"/ipfs/{cid}",
+            key=key,
+            lifetime=f"{lifetime:.0f}s",
+            ttl=f"{ttl:.0f}s",
+            allow_offline=True,
+            resolve=False,
+        )
+        return str(is_json(said)["Name"])
+
+    def name_record(self, name: str) -> bytes:
+        """Return the signed record of a name, true or not."""
+        return self._rpc.read("name/get", 10 << 10, arg=name, wait=15.0)
+
+
+class KuboSource:
+    """Blocks of a daemon: from its repo first, then from its swarm within ``swarm_timeout`` seconds."""
+
+    name = NAME
+    local = False
+
+    def __init__(self, node: KuboNode, *, swarm_timeout: float) -> None:
+        self._node, self._swarm_timeout = node, swarm_timeout
+        self._lock = threading.Lock()
+        self._away: tuple[float, str] = (0.0, "")
+        self._silent_until = 0.0
+
+    def block(self, cid: CID) -> bytes:
+        """Return what it says is the block."""
+        if cid.hash_code == IDENTITY:
+            return cid.digest
+        until, why = self._away
+        if time.monotonic() < until:
+            raise SourceUnavailable(NAME, why)
+        try:
+            return self._block(cid)
+        except SourceUnavailable as exc:
+            with self._lock:
+                self._away = time.monotonic() + PAUSE, exc.reason
+            raise
+
+    def _block(self, cid: CID) -> bytes:
+        try:
+            return self._node.block(cid, offline=True, timeout=self._node_timeout)
+        except BlockNotFound:
+            if self._swarm_timeout <= 0:
+                raise
+        if time.monotonic() < self._silent_until:
+            # A file of a thousand blocks must not wait a thousand times.
+            raise BlockNotFound(NAME, f"its repo does not hold {cid}, and its swarm had nothing just now")
+        try:
+            block = self._node.block(cid, offline=False, timeout=self._swarm_timeout)
+        except BlockNotFound as exc:
+            with self._lock:
+                self._silent_until = time.monotonic() + PAUSE
+            reason = f"its repo does not hold {cid}, nor did its swarm within {self._swarm_timeout:g} s"
+            raise BlockNotFound(NAME, reason) from exc
+        return block
+
+    @property
+    def _node_timeout(self) -> float:
+        return max(self._swarm_timeout, 5.0)
+
+
+def _car(blocks: Iterable[Block], roots: Sequence[CID]) -> Iterator[bytes]:
+    out = _Pieces()
+    write_car(out, roots, ())  # type: ignore[arg-type]
+    yield out.taken()
+    for block in blocks:
+        append_car(out, [block])  # type: ignore[arg-type]
+        yield out.taken()
+
+
+class _Pieces:
+    """What was written since it was last taken."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def write(self, part: bytes) -> int:
+        self._parts.append(part)
+        return len(part)
+
+    def taken(self) -> bytes:
+        taken, self._parts = b"".join(self._parts), []
+        return taken
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        while chunk := file.read(_READ):
+            yield chunk

@@ -1,0 +1,200 @@
+"""Ask one trustless gateway for one block, or for the blocks of one file or folder; what it sends is verified here."""
+
+from __future__ import annotations
+
+import email.utils
+import io
+import time
+from collections.abc import Iterator
+from typing import BinaryIO, cast
+
+from urllib3.response import BaseHTTPResponse
+
+from pinformers._errors import BadCar, BadCID, BlockMismatch
+from pinformers.ipfs.car import read_car
+from pinformers.ipfs.cid import CID, Block
+from pinformers.ipfs.dagpb import MAX_BLOCK
+from pinformers.sources.http import Address, Connections, Exchange, Refusal, discard, mapped
+
+RAW_TYPE = "application/vnd.ipld.raw"
+CAR_TYPE = "application/vnd.ipld.car"
+# Below this many bytes a second a gateway counts as stalled, although bytes come.
+SLOWEST = 32 << 10
+# A CAR of one block: its header, the block's length and CID.
+_CAR_AROUND = 1 << 16
+
+_ABSENT = (404, 410, 451)
+_UNSPOKEN = (400, 406, 415, 501)
+_BUSY = (429, 503, 504)
+_LOCKED = (401, 403, 407)
+
+
+class Gateway:
+    """One gateway. Threads share it; whatever it does instead of answering is raised as a Refusal."""
+
+    def __init__(self, address: Address) -> None:
+        self.url = address.url
+        self._base = address.url.removesuffix("/ipfs")
+        self._secret = address.headers
+        self._raw = True
+
+    def block(self, cid: CID, connections: Connections, exchange: Exchange) -> bytes:
+        """Return the verified block."""
+        if self._raw:
+            try:
+                return self._raw_block(cid, connections, exchange)
+            except Refusal as exc:
+                if exc.kind != "unspoken":
+                    raise
+        block = self._car_block(cid, connections, exchange)
+        # Only now: a gateway that refuses both may have refused this block alone.
+        self._raw = False
+        return block
+
+    def entity(self, cid: CID, connections: Connections, exchange: Exchange) -> BaseHTTPResponse:
+        """Open the CAR of one file, or of one folder without what lies in it."""
+        return self._open(f"{cid}?format=car&dag-scope=entity&car-dups=n", f"{CAR_TYPE};dups=n", connections, exchange)
+
+    def read(self, answer: BaseHTTPResponse, stall_timeout: float) -> Iterator[Block]:
+        """Read the verified blocks of a CAR while they come."""
+        body = cast(BinaryIO, io.BufferedReader(_Body(answer, stall_timeout), 1 << 16))
+        with mapped(self.url):
+            try:
+                _, blocks = read_car(body)
+            except BadCar as exc:
+                said = f"{_not_a(answer, CAR_TYPE)}its CAR cannot be read: {exc.reason}"
+                raise Refusal(self.url, said) from exc
+            try:
+                yield from blocks
+            except BlockMismatch as exc:
+                raise Refusal(self.url, f"its CAR holds other bytes than it says for {exc.cid}", "lie") from exc
+            except BadCar as exc:
+                # Kubo has said 200 when it meets a block that it lacks, and then writes "[Gateway Error" into the CAR.
+                raise Refusal(self.url, "its CAR breaks off, as for a block that it does not have", "absent") from exc
+
+    def _raw_block(self, cid: CID, connections: Connections, exchange: Exchange) -> bytes:
+        answer = self._open(f"{cid}?format=raw", RAW_TYPE, connections, exchange)
+        with answer, mapped(self.url):
+            self._check_length(answer, MAX_BLOCK)
+            block = self._read_all(answer)
+        try:
+            cid.verify(block)
+        except BlockMismatch as exc:
+            raise self._wrong(answer, cid) from exc
+        except BadCID as exc:
+            raise Refusal(self.url, exc.reason, "absent") from exc
+        return block
+
+    def _car_block(self, cid: CID, connections: Connections, exchange: Exchange) -> bytes:
+        answer = self._open(f"{cid}?format=car&dag-scope=block", CAR_TYPE, connections, exchange)
+        with answer:
+            self._check_length(answer, MAX_BLOCK + _CAR_AROUND)
+            size = 0
+            for block in self.read(answer, float("inf")):
+                if block.cid.multihash == cid.multihash:
+                    discard(answer)
+                    return block.data
+                size += len(block.data)
+                if size > MAX_BLOCK:
+                    raise self._too_long()
+        raise Refusal(self.url, f"its CAR lacks the block {cid}", "absent")
+
+    def _read_all(self, answer: BaseHTTPResponse) -> bytes:
+        block = answer.read(MAX_BLOCK + 1)
+        # A second read, even of a whole block: only at the end urllib3 says that one was cut short.
+        rest = answer.read(1) if len(block) <= MAX_BLOCK else b""
+        while rest and len(block) <= MAX_BLOCK:
+            block += rest
+            rest = answer.read(MAX_BLOCK + 1 - len(block))
+        if len(block) > MAX_BLOCK:
+            raise self._too_long()
+        return block
+
+    def _open(self, path: str, accept: str, connections: Connections, exchange: Exchange) -> BaseHTTPResponse:
+        answer = connections.get(f"{self._base}/ipfs/{path}", {"Accept": accept}, exchange, self._secret)
+        encoding = answer.headers.get("Content-Encoding", "identity")
+        if answer.status == 200 and encoding == "identity":
+            exchange.answered = time.monotonic()
+            return answer
+        discard(answer)
+        if answer.status == 200:
+            raise Refusal(self.url, f"it sends {encoding!r} although it was asked not to encode")
+        raise self._status(answer)
+
+    def _status(self, answer: BaseHTTPResponse) -> Refusal:
+        status, wait = answer.status, retry_after(answer)
+        said = f"it answers {status}"
+        if status in _ABSENT:
+            return Refusal(self.url, f"it does not have the block ({status})", "absent")
+        if status in _UNSPOKEN:
+            return Refusal(self.url, said, "unspoken")
+        if status in _LOCKED:
+            return Refusal(self.url, f"{said}: it wants a user and a password, https://user:password@host")
+        if status in _BUSY or (status >= 500 and wait is not None):
+            asked = f" and asks to wait {wait:.0f} s" if wait is not None else ""
+            return Refusal(self.url, f"{said}{asked}", "busy", wait)
+        return Refusal(self.url, said)
+
+    def _check_length(self, answer: BaseHTTPResponse, most: int) -> None:
+        if (answer.length_remaining or 0) > most:
+            raise self._too_long()
+
+    def _too_long(self) -> Refusal:
+        return Refusal(self.url, f"it sends more than {MAX_BLOCK} bytes, and no block has so many", "failed")
+
+    def _wrong(self, answer: BaseHTTPResponse, cid: CID) -> Refusal:
+        page = _not_a(answer, RAW_TYPE)
+        if page:
+            # An error page, or the login page of a network: no lie about this block.
+            return Refusal(self.url, f"{page}that is not the block {cid}")
+        if answer.headers.get("Content-Length") is None and not answer.chunked:
+            # Nothing says where the answer was to end; http.client takes even a header cut short for a whole one.
+            return Refusal(self.url, f"it sent other bytes than the block {cid}, or not all of them", "broken")
+        return Refusal(self.url, f"it sent other bytes than the block {cid}", "lie")
+
+
+class _Body(io.RawIOBase):
+    """Read an answer piece by piece, and refuse one that drips."""
+
+    def __init__(self, answer: BaseHTTPResponse, patience: float) -> None:
+        self._answer, self._patience = answer, patience
+        self._size, self._seconds = 0, 0.0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        start = time.monotonic()
+        piece = self._answer.read1(len(buffer))
+        # The time between two reads is that of whoever reads.
+        self._seconds += time.monotonic() - start
+        self._size += len(piece)
+        if self._seconds - self._patience > self._size / SLOWEST:
+            raise Refusal("it", f"it stalled: {self._size} bytes in {self._seconds:.0f} s", "stalled")
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+def retry_after(answer: BaseHTTPResponse) -> float | None:
+    """Return the seconds after which a server wants to be asked again, None where it does not say so."""
+    text = answer.headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    until, said = _date(text), _date(answer.headers.get("Date", ""))
+    if until is None:
+        return None
+    # By the server's own clock where it shows it.
+    return max(0.0, until - (time.time() if said is None else said))
+
+
+def _date(text: str) -> float | None:
+    try:
+        return email.utils.parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _not_a(answer: BaseHTTPResponse, wanted: str) -> str:
+    """Say what was sent where it is declared as something else than ``wanted``; nothing where it is not."""
+    kind = answer.headers.get("Content-Type", wanted).partition(";")[0].strip()
+    return "" if kind in ("", wanted, "application/octet-stream") else f"it sent {kind[:64]!r}, and "

@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import os
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from ipfs_data import MemoryStore
+from kubo_repo import KuboDaemon
+from pinformers._errors import BlockNotFound, SourceError, SourceUnavailable
+from pinformers.ipfs import CID, Block, hash_file, read_file
+from pinformers.sources.kubo import KuboNode, KuboSource
+
+pytestmark = pytest.mark.kubo
+Start = Callable[..., KuboDaemon]
+CONTENT = random.Random(3).randbytes(3 * (1 << 20) + 5)
+ABSENT = CID.raw(bytes(range(32)))
+
+
+@pytest.fixture
+def kubo(start_daemon: Start) -> KuboDaemon:
+    return start_daemon()
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+def stored(node: KuboNode, store: MemoryStore, content: bytes = CONTENT) -> CID:
+    """Put a file's blocks into the daemon."""
+    dag = store.add_file(content)
+    blocks = [Block(cid, store(cid)) for cid in (dag.cid, *(node.cid for node in dag.nodes[1:]))]
+    from pinformers.ipfs import leaves
+
+    blocks += [Block(leaf.cid, store(leaf.cid)) for leaf in leaves(dag.cid, store)]
+    node.import_car(blocks, [dag.cid])
+    return dag.cid
+
+
+@pytest.mark.parametrize("form", ["multiaddr", "api"])
+def test_what_a_node_says_of_itself(kubo: KuboDaemon, form: str) -> None:
+    node = KuboNode(getattr(kubo, form))
+    assert node.version().startswith("0.")
+    assert node.too_old() is None
+    assert node.id().startswith("12D3")
+    assert node.local and not node.filestore_enabled()
+    assert node.repo_path() == kubo.repo.path
+    assert node.peers() == 0
+    assert (node.storage_free() or 0) > 0
+
+
+def test_blocks_come_back_as_they_went_in_and_the_cid_is_that_of_ipfs_add(
+    kubo: KuboDaemon, store: MemoryStore, tmp_path: Path
+) -> None:
+    node = KuboNode(kubo.multiaddr)
+    root = stored(node, store)
+    source = KuboSource(node, swarm_timeout=1.0)
+    assert b"".join(read_file(root, source.block)) == CONTENT
+    file = tmp_path / "file"
+    file.write_bytes(CONTENT)
+    assert str(root) == str(hash_file(file).cid) == kubo.rpc("block/stat", str(root))["Key"]  # type: ignore[call-overload,index]
+    assert node.has(root) and not node.has(ABSENT)
+
+
+def test_a_block_that_nobody_has_ends_at_the_deadline_and_the_next_at_once(kubo: KuboDaemon) -> None:
+    source = KuboSource(KuboNode(kubo.multiaddr), swarm_timeout=1.0)
+    with pytest.raises(BlockNotFound, match="nor did its swarm within 1 s"):
+        source.block(ABSENT)
+    with pytest.raises(BlockNotFound, match="had nothing just now"):
+        source.block(CID.raw(bytes(32)))
+
+
+def test_a_block_of_the_swarm(start_daemon: Start, store: MemoryStore) -> None:
+    a, b = start_daemon("a"), start_daemon("b")
+    root = stored(KuboNode(a.multiaddr), store)
+    a.connect(b)
+    source = KuboSource(KuboNode(b.multiaddr), swarm_timeout=10.0)
+    assert b"".join(read_file(root, source.block)) == CONTENT
+
+
+def test_many_threads_read_at_once(kubo: KuboDaemon, store: MemoryStore) -> None:
+    node = KuboNode(kubo.multiaddr)
+    root = stored(node, store)
+    source = KuboSource(node, swarm_timeout=1.0)
+    found: list[bytes] = []
+    threads = [threading.Thread(target=lambda: found.append(b"".join(read_file(root, source.block)))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [CONTENT] * 8
+
+
+def test_without_a_copy_and_when_the_file_moved_reads_do_not_hang(start_daemon: Start, tmp_path: Path) -> None:
+    kubo = start_daemon(Experimental__FilestoreEnabled="true")
+    node = KuboNode(kubo.multiaddr)
+    assert node.filestore_enabled()
+    file = tmp_path / "kubo" / "model.bin"
+    file.write_bytes(CONTENT)
+    root = hash_file(file).cid
+    before = int(kubo.rpc("repo/stat")["RepoSize"])  # type: ignore[call-overload,index]
+    node.add_nocopy(file, root)
+    grown = int(kubo.rpc("repo/stat")["RepoSize"]) - before  # type: ignore[call-overload,index]
+    assert grown < len(CONTENT) // 10
+    source = KuboSource(node, swarm_timeout=1.0)
+    assert b"".join(read_file(root, source.block)) == CONTENT
+    file.rename(tmp_path / "moved")
+    with pytest.raises(SourceError):
+        b"".join(read_file(root, source.block))
+
+
+def test_a_file_outside_of_the_repos_parent_is_refused(start_daemon: Start, tmp_path: Path) -> None:
+    node = KuboNode(start_daemon(Experimental__FilestoreEnabled="true").multiaddr)
+    file = tmp_path / "elsewhere.bin"
+    file.write_bytes(CONTENT)
+    with pytest.raises(SourceError):
+        node.add_nocopy(file, hash_file(file).cid)
+
+
+def test_other_bytes_than_expected_are_noticed(start_daemon: Start, tmp_path: Path) -> None:
+    node = KuboNode(start_daemon(Experimental__FilestoreEnabled="true").multiaddr)
+    file = tmp_path / "kubo" / "a"
+    file.write_bytes(CONTENT)
+    with pytest.raises(SourceError, match="and not"):
+        node.add_nocopy(file, ABSENT)
+
+
+def test_pins_by_name(kubo: KuboDaemon, store: MemoryStore) -> None:
+    node = KuboNode(kubo.multiaddr)
+    root = stored(node, store)
+    node.pin(root, "org/model@" + "c" * 40)
+    assert node.pins("org/model") == {root: "org/model@" + "c" * 40}
+    assert node.pins("org/else") == {}
+    assert "org/model@" in kubo.repo.run("pin", "ls", "--names", "--type=recursive").decode()
+    node.unpin(root)
+    node.unpin(root)
+    assert root not in node.pins(), "a daemon has a pin of its own, the empty folder"
+    node.pin(root, "n" * 400)
+    assert node.pins()[root] == "n" * 255
+
+
+def test_names(start_daemon: Start, store: MemoryStore) -> None:
+    # With Routing.Type=none a daemon does not find even its own record.
+    kubo = start_daemon(Routing__Type='"dht"')
+    node = KuboNode(kubo.multiaddr)
+    root = stored(node, store)
+    name = node.key_gen("pinformers")
+    assert node.keys()["pinformers"] == name
+    assert node.publish_name(root, key="pinformers", lifetime=3600, ttl=60) == name
+    assert len(node.name_record(name)) > 100
+
+
+def test_a_token(start_daemon: Start) -> None:
+    rule = '{"ada": {"AuthSecret": "bearer:s3cret", "AllowedPaths": ["/api/v0"]}}'
+    # The fixture asks for the version before it yields, so the rule comes with a second start.
+    first = start_daemon()
+    first.process.terminate()
+    first.process.wait()
+    first.repo.run("config", "--json", "API.Authorizations", rule)
+    (first.repo.path / "api").unlink(missing_ok=True)
+    with open(first.repo.path / "daemon.log", "ab") as log:
+        import subprocess
+
+        process = subprocess.Popen([first.repo.binary, "daemon"], env=first.repo.environ, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 30
+        while not (first.repo.path / "api").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        address = (first.repo.path / "api").read_text()
+        with pytest.raises(SourceUnavailable, match="kubo_token"):
+            _patient(KuboNode(address).version)
+        with pytest.raises(SourceUnavailable, match="kubo_token"):
+            KuboNode(address).id()
+        assert KuboNode(address, token="s3cret").version()
+        assert KuboNode(address, token="s3cret").id()
+        assert "s3cret" not in repr(vars(KuboNode(address, token="s3cret")))
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _patient(call: Callable[[], object]) -> object:
+    """The address is written a moment before anybody listens there."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return call()
+        except SourceUnavailable as exc:
+            if "reached" not in exc.reason or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+def test_nobody_there_is_remembered() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    source = KuboSource(KuboNode(f"/ip4/127.0.0.1/tcp/{port}"), swarm_timeout=1.0)
+    for _ in range(2):
+        with pytest.raises(SourceUnavailable, match="cannot be reached"):
+            source.block(ABSENT)
+
+
+def test_a_daemon_that_dies_in_the_middle(kubo: KuboDaemon, store: MemoryStore) -> None:
+    node = KuboNode(kubo.multiaddr)
+    root = stored(node, store)
+    pieces = read_file(root, KuboSource(node, swarm_timeout=1.0).block)
+    next(pieces)
+    kubo.process.kill()
+    kubo.process.wait()
+    with pytest.raises(SourceUnavailable):
+        list(pieces)
+
+
+@pytest.mark.parametrize("body", [b"<html>it works</html>", b"{}", b'{"Version": 3}', b"[]"])
+def test_what_is_no_kubo_is_said_in_one_sentence(body: bytes) -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        node = KuboNode(f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(SourceUnavailable, match="not a Kubo daemon"):
+            node.version()
+        server.shutdown()
+
+
+@pytest.mark.parametrize("address", ["5001", "/unix/tmp/x", "ftp://a", "http://user:hunter2@", "/ip4/1.2.3.4/udp/1"])
+def test_an_address_that_is_none(address: str) -> None:
+    with pytest.raises(SourceUnavailable, match="kubo_api") as caught:
+        KuboNode(address)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_has_connections_of_its_own(kubo: KuboDaemon, store: MemoryStore) -> None:
+    node = KuboNode(kubo.multiaddr)
+    root = stored(node, store)
+    source = KuboSource(node, swarm_timeout=1.0)
+    source.block(root)
+    child = os.fork()
+    if not child:
+        os._exit(0 if b"".join(read_file(root, source.block)) == CONTENT else 1)
+    assert b"".join(read_file(root, source.block)) == CONTENT
+    assert os.waitpid(child, 0)[1] == 0

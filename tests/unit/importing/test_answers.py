@@ -1,0 +1,184 @@
+"""A name that is no hub name reaches each function as what it stands for; hub names that are not ours, untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub.utils import EntryNotFoundError
+
+from pinformers.importing.answers import Answers
+
+NAME, REPO, COMMIT = "elsewhere://thing", "elsewhere/thing", "c" * 40
+FILES = ("config.json", "sub/tokenizer.json", "model.bin")
+Asked = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class Thing:
+    """What the name stands for."""
+
+    repo, commit, info, hub_allowed = REPO, COMMIT, {"tags": ["a"]}, False
+
+    def __init__(self) -> None:
+        self.delivered: list[tuple[list[str], bool]] = []
+
+    @property
+    def listing(self) -> dict[str, dict[str, Any]]:
+        return {path: {} for path in FILES}
+
+    def has(self, path: str) -> bool:
+        return path in FILES
+
+    def deliver(self, paths: Sequence[str], *, local: bool) -> bool:
+        self.delivered.append((list(paths), local))
+        return True
+
+
+class Knows:
+    """A resolver that knows NAME, and notes which hub names it is asked for."""
+
+    hub_allowed = True
+
+    def __init__(self, cache_dir: str | None = None) -> None:
+        self.cache_dir, self.thing = cache_dir, Thing()
+        self.referred: list[tuple[Any, ...]] = []
+        self.resolved: list[str] = []
+
+    def refer(
+        self, name: str, revision: str | None, paths: Sequence[str], *, local: bool, cache_dir: str | None
+    ) -> Thing | None:
+        self.referred.append((name, revision, list(paths), local, cache_dir))
+        return self.thing if name in (NAME, REPO) else None
+
+    def resolve(self, repo: str, revision: str | None, **_: object) -> None:
+        self.resolved.append(repo)
+
+    def seen(self, *_: object, **__: object) -> None:
+        pass
+
+
+@pytest.fixture
+def resolver() -> Knows:
+    return Knows("/moved")
+
+
+def ask(resolver: Knows | None, name: str, function: Callable[..., Any], *, references: bool = True) -> Any:
+    answers = Answers(lambda: resolver, references=references)  # type: ignore[arg-type,return-value]
+    return getattr(answers, name)(function)
+
+
+def hub_function(asked: list[Asked]) -> Callable[..., Any]:
+    def function(repo_id: str, filename: str = "", revision: Any = None, **kwargs: Any) -> str:
+        asked.append(((repo_id, filename, revision), kwargs))
+        return "from the original"
+
+    return function
+
+
+@pytest.fixture
+def asked() -> list[Asked]:
+    return []
+
+
+def test_a_download_is_made_of_what_the_name_stands_for(resolver: Knows, asked: list[Asked]) -> None:
+    download = ask(resolver, "hf_hub_download", hub_function(asked))
+    assert download(NAME, "config.json", force_download=True) == "from the original"
+    assert resolver.referred == [(NAME, None, ["config.json"], False, "/moved")]
+    assert resolver.thing.delivered == [(["config.json"], False)]
+    arguments, kwargs = asked[0]
+    assert arguments == (REPO, "config.json", COMMIT)
+    assert kwargs == {"force_download": False, "cache_dir": "/moved", "local_files_only": True}
+
+
+def test_what_it_does_not_hold_is_absent_as_after_a_404(resolver: Knows, asked: list[Asked]) -> None:
+    with pytest.raises(EntryNotFoundError, match=f"other.json is not among the files of {NAME}"):
+        ask(resolver, "hf_hub_download", hub_function(asked))(NAME, filename="other.json")
+    assert asked == []
+
+
+def test_a_subfolder_is_part_of_the_path(resolver: Knows, asked: list[Asked]) -> None:
+    ask(resolver, "hf_hub_download", hub_function(asked))(NAME, "tokenizer.json", subfolder="sub")
+    assert resolver.thing.delivered == [(["sub/tokenizer.json"], False)]
+
+
+def test_a_snapshot_brings_what_the_patterns_choose(resolver: Knows, asked: list[Asked]) -> None:
+    snapshot = ask(resolver, "snapshot_download", hub_function(asked))
+    snapshot(NAME, allow_patterns="*.json", ignore_patterns=["sub/*"], local_files_only=True)
+    assert resolver.thing.delivered == [(["config.json"], True)]
+    assert asked[0][0] == (REPO, "", COMMIT)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "answer"),
+    [
+        ("file_exists", {"filename": "config.json"}, True),
+        ("file_exists", {"filename": "other.json"}, False),
+        ("repo_exists", {}, True),
+        ("list_repo_files", {}, sorted(FILES)),
+    ],
+)
+def test_questions_are_answered_without_the_hub(
+    name: str, arguments: dict[str, str], answer: object, resolver: Knows, asked: list[Asked]
+) -> None:
+    assert ask(resolver, name, hub_function(asked))(NAME, **arguments) == answer
+    assert asked == []
+
+
+def test_the_model_is_called_as_it_was_asked_for(resolver: Knows, asked: list[Asked]) -> None:
+    info = ask(resolver, "model_info", hub_function(asked))(NAME)
+    assert (info.id, info.sha, info.tags) == (NAME, COMMIT, ["a"])
+    revision = ask(resolver, "resolve_revision", hub_function(asked))(NAME)
+    assert getattr(revision, "resolved", revision) == COMMIT
+    assert asked == []
+
+
+def test_modules_are_looked_up_by_the_name_that_it_stands_for(resolver: Knows) -> None:
+    def original(pretrained_model_name_or_path: str, module_file: str, revision: str | None = None, **_: Any) -> Any:
+        return pretrained_model_name_or_path, module_file, revision
+
+    wrapped = ask(resolver, "get_cached_module_file", original)
+    assert wrapped(NAME, "modeling.py") == (REPO, "modeling.py", COMMIT)
+    assert wrapped("org/model", "modeling.py") == ("org/model", "modeling.py", None)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_nobody_is_asked_to_convert_its_weights(beside: bool, resolver: Knows, asked: list[Asked]) -> None:
+    def original(pretrained_model_name_or_path: str, ignore_errors_during_conversion: bool = False, **_: Any) -> None:
+        asked.append(((pretrained_model_name_or_path,), {}))
+
+    convert = ask(resolver, "auto_conversion", original, references=False)
+    answer = convert(NAME, ignore_errors_during_conversion=beside, revision="main")
+    assert answer == (None if beside else (None, "main", False))
+    assert asked == []
+    convert("org/model", ignore_errors_during_conversion=False)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("name", ["hf_hub_download", "snapshot_download", "file_exists", "model_info", "repo_exists"])
+def test_the_hub_s_own_names_pass_through_untouched(name: str, resolver: Knows, asked: list[Asked]) -> None:
+    arguments = {"filename": "config.json", "force_download": True, "repo_type": "model"}
+    assert ask(resolver, name, hub_function(asked))("org/model", **arguments) == "from the original"
+    assert asked == [(("org/model", "config.json", None), {"force_download": True, "repo_type": "model"})]
+    assert resolver.resolved == []
+
+
+def test_a_folder_of_that_name_wins(
+    resolver: Knows, asked: list[Asked], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / REPO).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    ask(resolver, "file_exists", hub_function(asked))(REPO, "config.json")
+    assert asked[0][0] == (REPO, "config.json", None)
+    assert resolver.referred == []
+
+
+def test_a_data_set_is_none_of_these_names(resolver: Knows, asked: list[Asked]) -> None:
+    ask(resolver, "hf_hub_download", hub_function(asked))(NAME, "config.json", repo_type="dataset")
+    assert asked[0][0] == (NAME, "config.json", None)
+
+
+def test_switched_off_everything_passes_through(asked: list[Asked]) -> None:
+    ask(None, "hf_hub_download", hub_function(asked))(NAME, "config.json")
+    assert asked == [((NAME, "config.json", None), {})]

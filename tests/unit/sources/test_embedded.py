@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from pinformers._errors import BlockNotFound
+from pinformers.ipfs import CID, hash_file
+from pinformers.sources.embedded import EmbeddedSource, LocalFile
+
+MIB = 1 << 20
+
+
+def local(path: Path) -> LocalFile:
+    dag = hash_file(path)
+    return LocalFile(path, dag.cid, dag.size, lambda: dag.nodes)
+
+
+def leaf(content: bytes) -> CID:
+    return CID.raw(hashlib.sha256(content).digest())
+
+
+def test_threads_read_at_the_same_time(tmp_path: Path) -> None:
+    parts = [bytes([number]) * MIB for number in range(8)]
+    path = tmp_path / "weights"
+    path.write_bytes(b"".join(parts))
+    source = EmbeddedSource(lambda: [local(path)])
+    with ThreadPoolExecutor(8) as pool:
+        blocks = list(pool.map(source.block, [leaf(part) for part in parts * 4]))
+    assert blocks == parts * 4
+
+
+def test_a_file_that_does_not_answer_holds_up_nobody_else(tmp_path: Path) -> None:
+    fifo, plain = tmp_path / "fifo", tmp_path / "plain"
+    plain.write_bytes(b"plain")
+    os.mkfifo(fifo)
+    stuck = LocalFile(fifo, leaf(b"never"), 5, tuple)
+    source = EmbeddedSource(lambda: [stuck, local(plain)])
+    assert source.block(leaf(b"plain")) == b"plain"
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(source.block, leaf(b"never"))
+        assert source.block(leaf(b"plain")) == b"plain"
+        assert not waiting.done()
+        # Opened and closed at the other end: what waits goes on, and cannot seek there.
+        os.close(os.open(fifo, os.O_WRONLY))
+        with pytest.raises(BlockNotFound):
+            waiting.result(20)
+
+
+def test_what_was_read_once_and_then_changed_is_not_served(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for path in (one, two):
+        path.write_bytes(b"content")
+    source = EmbeddedSource(lambda: [local(one), local(two)])
+    cid = leaf(b"content")
+    assert source.block(cid) == source.block(cid) == b"content"
+    one.write_bytes(b"CONTENT")
+    assert source.block(cid) == b"content"
+    two.write_bytes(b"CONTENT")
+    with pytest.raises(BlockNotFound):
+        source.block(cid)
+    two.write_bytes(b"content")
+    assert source.block(cid) == b"content"
+
+
+def test_what_is_new_is_seen_when_the_version_says_so(tmp_path: Path) -> None:
+    files: list[LocalFile] = []
+    versions = iter((1, 1, 2))
+    source = EmbeddedSource(lambda: list(files), version=lambda: next(versions))
+    (tmp_path / "file").write_bytes(b"content")
+    for _ in range(2):
+        with pytest.raises(BlockNotFound):
+            source.block(leaf(b"content"))
+        files = [local(tmp_path / "file")]
+    assert source.block(leaf(b"content")) == b"content"
