@@ -8,7 +8,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from pinformers._cli_output import note, plural, print_facts, print_json, print_with_cids, say
-from pinformers._composition import build_following, build_resolver, kubo_node, read_settings
+from pinformers._composition import build_resolver, build_sharing, read_settings
+from pinformers._sharing import kubo_node
 from pinformers.pinning.followed import Followed
 from pinformers.pinning.following import Following, day, span
 from pinformers.pinning.shared import publish_catalog
@@ -82,8 +83,7 @@ def refresh(*, as_json: bool) -> int:
 
 
 def _opened() -> Following:
-    settings = read_settings({}).settings
-    return build_following(settings, build_resolver(settings).sources)
+    return build_sharing(read_settings({}).settings).following
 
 
 def _facts(following: Following, followed: Followed) -> dict[str, Any]:

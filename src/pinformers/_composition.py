@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import platformdirs
 
@@ -14,18 +13,14 @@ from pinformers._discovery import DEFAULT_API
 from pinformers._errors import SettingsError
 from pinformers._metadata import entry_points
 from pinformers._settings import Loaded, Settings, load
+from pinformers._sharing import Sharing, kubo_node
 from pinformers.pinning.cache import normal
 from pinformers.pinning.catalog import Catalog
-from pinformers.pinning.catalog_blocks import AnySource
-from pinformers.pinning.following import FetchRecord, Following
 from pinformers.pinning.lockfile import Lock, LockSource, nearest_lock
 from pinformers.pinning.lookup import Lookup
 from pinformers.pinning.resolver import Policy, Resolver, folder_blocks, local_files
 from pinformers.sources.base import Lazy, Source
 from pinformers.sources.embedded import EmbeddedSource
-
-if TYPE_CHECKING:
-    from pinformers.sources.kubo import KuboNode
 
 GROUP = "pinformers.sources"
 BUILT_IN = ("embedded", "kubo", "gateway", "hub")
@@ -34,12 +29,19 @@ BUILT_IN = ("embedded", "kubo", "gateway", "hub")
 def build_resolver(settings: Settings) -> Resolver:
     """Return a resolver for ``settings``; raises SettingsError for a source that nobody provides."""
     cache = hub_cache(settings)
-    catalog = Catalog(state_dir(settings), lock_timeout=settings.lock_timeout)
-    sources = [source for name in settings.sources if name != "hub" for source in _sources(name, catalog, settings)]
+    sharing = build_sharing(settings)
+    catalog = sharing.catalog
     policy = Policy(settings.on_miss, "hub" in settings.sources, settings.lock_timeout, settings.locked)
     moved = str(settings.cache_dir) if settings.cache_dir is not None else None
-    lookup = Lookup(catalog, _lock(settings), locked=settings.locked)
-    return Resolver(lookup, cache, sources, policy, moved)
+    lookup = Lookup(catalog, _lock(settings), sharing.shelves, locked=settings.locked)
+    return Resolver(lookup, cache, sharing.sources, policy, moved, sharing.publisher(), sharing.resolve_name)
+
+
+def build_sharing(settings: Settings) -> Sharing:
+    """Return what reaches beyond this machine; raises SettingsError for a source that nobody provides."""
+    catalog = Catalog(state_dir(settings), lock_timeout=settings.lock_timeout)
+    sources = [source for name in settings.sources if name != "hub" for source in _sources(name, catalog, settings)]
+    return Sharing(settings, catalog, sources)
 
 
 def embedded(catalog: Catalog) -> EmbeddedSource:
@@ -102,40 +104,11 @@ def _sources(name: str, catalog: Catalog, settings: Settings) -> list[Source]:
     return [source]
 
 
-def build_following(settings: Settings, sources: Sequence[Source]) -> Following:
-    """Return the shared catalogs that are followed; ``sources`` of others deliver their blocks."""
-    others = AnySource([source for source in sources if not source.local])
-    return Following(state_dir(settings) / "catalogs", _record_sources(settings), others, grace=settings.catalog_grace)
-
-
-def _record_sources(settings: Settings) -> list[FetchRecord]:
-    def gateway(url: str, name: str) -> bytes:
-        # deferred: network clients, which a load out of the hub cache never needs.
-        from pinformers.sources.ipns import fetch_record
-
-        return fetch_record(url, name, timeout=settings.gateway_timeout)
-
-    asked: list[FetchRecord] = []
-    if "kubo" in settings.sources:
-        asked.append(lambda name: kubo_node(settings).name_record(name))
-    if "gateway" in settings.sources:
-        asked += [partial(gateway, url) for url in settings.gateways]
-    return asked
-
-
-def kubo_node(settings: Settings) -> KuboNode:
-    """Return the Kubo node of the settings."""
-    # deferred: as above.
-    from pinformers.sources.kubo import KuboNode
-
-    return KuboNode(settings.kubo_api, token=settings.kubo_token)
-
-
 def _kubo(settings: Settings) -> Source:
     # deferred: network clients, which a load out of the hub cache never needs.
-    from pinformers.sources.kubo import KuboNode, KuboSource
+    from pinformers.sources.kubo import KuboSource
 
-    return KuboSource(KuboNode(settings.kubo_api, token=settings.kubo_token), swarm_timeout=settings.swarm_timeout)
+    return KuboSource(kubo_node(settings), swarm_timeout=settings.swarm_timeout)
 
 
 def _gateways(settings: Settings) -> Source:

@@ -140,6 +140,21 @@ def pin(
 
 
 @root.command()
+@click.argument("model")
+@click.option("--as", "name", metavar="ORG/MODEL", help="MODEL is a local folder; pin it under this name.")
+@click.option("--revision", metavar="REV", default="main", show_default=True, help="A branch, a tag or a commit.")
+@_json
+def push(model: str, name: str | None, revision: str, as_json: bool) -> None:
+    """Pin MODEL, as `pin` does, and publish it.
+
+    Prints the root CID and the line that loads it elsewhere. The daemon and the cluster of the settings get it.
+    """
+    from pinformers import _cli_push
+
+    _leave(_cli_push.push(model, name, revision, as_json=as_json))
+
+
+@root.command()
 @click.argument("model", nargs=-1)
 @_json
 def refresh(model: tuple[str, ...], as_json: bool) -> None:
@@ -252,6 +267,35 @@ def refresh_catalogs(as_json: bool) -> None:
     from pinformers import _cli_catalog
 
     _leave(_cli_catalog.refresh(as_json=as_json))
+
+
+@root.command()
+@click.argument("model")
+@_revision
+@click.option("-o", "--output", metavar="PATH", required=True, help="The CAR file to write; - is stdout.")
+def export(model: str, revision: str | None, output: str) -> None:
+    """Write a pinned model as one CAR file.
+
+    Every block is hashed on its way. `pinformers import` reads the file, and so does `ipfs dag import`.
+    """
+    from pinformers import _cli_archive
+
+    _leave(_cli_archive.export(model, revision, output))
+
+
+@root.command("import")
+@click.argument("car", metavar="PATH")
+@click.option("--as", "name", metavar="ORG/MODEL", help="Others made the CAR file; pin its folder under this name.")
+@click.option("--revision", metavar="REV", default="main", show_default=True, help="The branch or tag to pin it at.")
+@_json
+def import_car(car: str, name: str | None, revision: str, as_json: bool) -> None:
+    """Pin the model of a CAR file; - is stdin.
+
+    Every block is verified. What cannot be imported whole leaves nothing behind.
+    """
+    from pinformers import _cli_archive
+
+    _leave(_cli_archive.import_(car, name, revision, as_json=as_json))
 
 
 @root.command()

@@ -83,3 +83,22 @@ def test_a_folder_that_others_added_loads_through_a_daemon(
     daemon.process.wait(20)
     assert load(home, name, HF_ENDPOINT=hub.url) == expected
     assert hub.requests == []
+
+
+def test_a_name_by_key_is_followed_and_remembered(
+    start_daemon: Callable[..., KuboDaemon], model: Path, hub: HubStub, tmp_path: Path
+) -> None:
+    daemon = start_daemon("a", Routing__Type='"dht"', Ipns__UsePubsub="true", Pubsub__Enabled="true")
+    cid = daemon.repo.run("add", "-rQ", "--progress=false", *V0, model).decode().strip()
+    # Alone it has nobody to tell, so it keeps the record for those who ask it.
+    said = daemon.rpc("name/publish", f"/ipfs/{cid}", **{"allow-offline": "true"})
+    assert isinstance(said, dict)
+    name = f"ipns://{said['Name']}"
+    home, env = tmp_path / "home", {"PINFORMERS_KUBO_API": daemon.multiaddr, "HF_ENDPOINT": hub.url}
+    found = load(home, name, **env)
+    assert isinstance(found, list)
+    assert found[:2] == ["bert", name]
+    daemon.process.terminate()
+    daemon.process.wait(20)
+    assert load(home, name, **env) == found
+    assert hub.requests == []

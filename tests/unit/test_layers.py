@@ -20,6 +20,7 @@ FLOORS = {
     "importing": 3,
     "pinning": 3,
     "serving": 3,
+    "_sharing": 4,
     "_composition": 4,
     "_activation": 4,
 }

@@ -211,8 +211,6 @@ class Recorder:
         try:
             with self._turn(job):
                 pin = record(self._catalog, job, Watch(stop=self._interrupted))
-                if self._publish is not None and pin.files:
-                    self._publish(pin)
         except InterruptedError:
             return
         except (OSError, PinformersError) as exc:
@@ -223,7 +221,18 @@ class Recorder:
             _logger.exception("%s is not pinned yet; the next process tries again.", job.repo)
             self._done(job, told, keep=True)
         else:
-            self._done(job, told, keep=False)
+            self._done(job, told, keep=not self._offer(pin))
+
+    def _offer(self, pin: Pin) -> bool:
+        """Publish what was recorded, where that is wanted; says whether nothing is left to try again."""
+        if self._publish is None or not pin.files:
+            return True
+        try:
+            self._publish(pin)
+        except (OSError, PinformersError) as exc:
+            _logger.warning("%s is pinned and not published yet: %s The next process tries again.", pin.repo, exc)
+            return False
+        return True
 
     @contextlib.contextmanager
     def _turn(self, job: Job) -> Iterator[None]:

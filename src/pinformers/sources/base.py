@@ -28,6 +28,9 @@ class Source(Protocol):
         """
 
 
+_BUILDING = threading.RLock()
+
+
 class Lazy:
     """A source that is built when it is first asked: a load that needs none imports no network client.
 
@@ -36,7 +39,7 @@ class Lazy:
 
     def __init__(self, name: str, build: Callable[[], Source], *, local: bool = False, expected: bool = True) -> None:
         self.name, self.local, self.expected = name, local, expected
-        self._build, self._lock = build, threading.Lock()
+        self._build = build
         self._built: Source | None = None
 
     def block(self, cid: CID) -> bytes:
@@ -46,7 +49,8 @@ class Lazy:
     @property
     def built(self) -> Source:
         """The source itself."""
-        with self._lock:
+        # One at a time, of all: two threads that import urllib3 by different doors each find half of it.
+        with _BUILDING:
             if self._built is None:
                 self._built = self._build()
             return self._built

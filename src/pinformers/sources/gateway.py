@@ -13,7 +13,8 @@ from queue import Empty, SimpleQueue
 from pinformers._errors import BlockNotFound, SettingsError, SourceError, SourceUnavailable
 from pinformers.ipfs.cid import CID, IDENTITY, Block
 from pinformers.ipfs.dagpb import MAX_BLOCK
-from pinformers.sources.http import Address, Connections, Exchange, Network, Refusal, redacted
+from pinformers.sources.http import Address, Connections, Exchange, Network, redacted
+from pinformers.sources.refusal import Refusal
 from pinformers.sources.standing import IN_ALL, Outcome, Roster
 from pinformers.sources.trustless import SLOWEST, Gateway
 

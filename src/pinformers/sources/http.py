@@ -5,6 +5,7 @@ Every error of urllib3 ends here, as a Refusal in words that name no password.
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import ipaddress
 import os
@@ -15,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -25,7 +26,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.response import BaseHTTPResponse
 
-from pinformers._errors import SourceError, SourceUnavailable
+from pinformers._errors import SourceError
+from pinformers.sources.refusal import Refusal, words
 
 REDIRECTS = 5
 # Longer than any error page should be: then a new connection is cheaper than reading on.
@@ -33,22 +35,6 @@ _DRAINED = 1 << 16
 _MOVED = (301, 302, 303, 307, 308)
 _PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[\w.:-]+")
-
-Kind = Literal["absent", "unspoken", "busy", "broken", "stalled", "failed", "lie"]
-
-
-class Refusal(SourceUnavailable):
-    """What one server did instead of answering: its ``kind`` says what may be asked of it next.
-
-    ``absent``: it does not have this one. ``unspoken``: it does not know this format. ``busy``: ask again after
-    ``wait`` seconds, None where it names no time. ``broken``: the answer ended early. ``stalled``: none came in time.
-    ``lie``: other bytes than were asked for. ``failed``: anything else.
-    """
-
-    def __init__(self, source: str, reason: str, kind: Kind = "failed", wait: float | None = None) -> None:
-        super().__init__(source, reason)
-        self.args = (source, reason, kind, wait)
-        self.kind, self.wait = kind, wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +64,7 @@ class Address:
         headers = {}
         if parts.username is not None:
             secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            headers = urllib3.make_headers(basic_auth=secret)
+            headers = {"authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
         return cls(f"{parts.scheme}://{_netloc(parts)}{parts.path.rstrip('/')}", headers)
 
 
@@ -323,7 +309,7 @@ def mapped(where: str) -> Iterator[None]:
     except (exceptions.HTTPError, OSError, ValueError) as exc:
         if isinstance(exc, SourceError):
             raise
-        reason, kind = _words(exc)
+        reason, kind = words(exc)
         raise Refusal(where, reason, kind) from exc
 
 
@@ -333,32 +319,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-def _words(exc: Exception) -> tuple[str, Kind]:
-    # In this order: each is also one of those that follow it.
-    if isinstance(exc, exceptions.ProxyError):
-        return f"the proxy did not let us through ({_cause(exc)})", "failed"
-    if isinstance(exc, exceptions.NameResolutionError):
-        return "its name cannot be resolved", "failed"
-    if isinstance(exc, exceptions.NewConnectionError):
-        return f"it cannot be reached ({_cause(exc)})", "failed"
-    if isinstance(exc, exceptions.ConnectTimeoutError):
-        return "it stalled: no connection came about in time", "stalled"
-    if isinstance(exc, exceptions.TimeoutError):
-        return "it stalled: no byte came in time", "stalled"
-    if isinstance(exc, exceptions.SSLError):
-        return f"TLS failed ({_cause(exc)}); REQUESTS_CA_BUNDLE or SSL_CERT_FILE name other certificates", "failed"
-    if isinstance(exc, exceptions.ProtocolError | OSError):
-        return "the connection broke", "broken"
-    return f"{type(exc).__name__}: {exc}", "failed"
-
-
-def _cause(exc: BaseException) -> str:
-    """Return the innermost words: those of urllib3 begin with the repr of an object."""
-    while (inner := exc.__cause__ or exc.__context__) is not None:
-        exc = inner
-    return str(getattr(exc, "verify_message", "") or getattr(exc, "strerror", "") or exc)
 
 
 def _next(url: str, target: str) -> str:

@@ -14,7 +14,8 @@ from pinformers._errors import BadCar, BadCID, BlockMismatch
 from pinformers.ipfs.car import read_car
 from pinformers.ipfs.cid import CID, Block
 from pinformers.ipfs.dagpb import MAX_BLOCK
-from pinformers.sources.http import Address, Connections, Exchange, Refusal, discard, mapped
+from pinformers.sources.http import Address, Connections, Exchange, discard, mapped
+from pinformers.sources.refusal import Refusal
 
 RAW_TYPE = "application/vnd.ipld.raw"
 CAR_TYPE = "application/vnd.ipld.car"

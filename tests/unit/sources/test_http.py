@@ -12,7 +12,8 @@ import pytest
 
 import bad_gateway as bad
 from bad_gateway import Answer, BadGateway, Visit
-from pinformers.sources.http import Address, Connections, Exchange, Network, Refusal, discard, is_loopback, redacted
+from pinformers.sources.http import Address, Connections, Exchange, Network, discard, is_loopback, redacted
+from pinformers.sources.refusal import Refusal
 from tls_rooms import write_certificate
 
 Start = Callable[..., BadGateway]

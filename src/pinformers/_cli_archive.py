@@ -1,0 +1,76 @@
+"""What ``export`` and ``import`` do; each returns its exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from pinformers._cli_output import note, plural, print_facts, print_json, progress_bar, say, size
+from pinformers._cli_pins import opened
+from pinformers._errors import PinError
+from pinformers.pinning.archive import Imported, Parcel, export_model, import_model, written_aside
+from pinformers.pinning.pin import Pin
+from pinformers.pinning.reporting import summary
+from pinformers.pinning.resolver import Resolver
+
+STREAM = "-"
+
+
+def export(model: str, revision: str | None, output: str) -> int:
+    """Write a pinned model as a CAR file."""
+    if output == STREAM and sys.stdout.isatty():
+        raise PinError("-o -", "a terminal shows no CAR file; send it into a file or a pipe")
+    resolver = opened()
+    pinned = resolver.find(model, revision)
+    if pinned is None:
+        name = model if revision is None else f"{model}@{revision}"
+        raise PinError(name, "it is not pinned; `pinformers ls` lists what is")
+    out = nullcontext(sys.stdout.buffer) if output == STREAM else written_aside(Path(output))
+    with progress_bar(f"Exporting {model}") as bar, out as stream:
+        written = export_model(resolver.catalog, pinned, cast("BinaryIO", stream), bar.begin(pinned.pin.size))
+        stream.flush()
+    tell = note if output == STREAM else say
+    tell(f"{pinned.pin.repo} at {pinned.commit[:12]}: {_extent(pinned.pin)}, {size(written)} in {output}")
+    tell(f"root CID {pinned.pin.root}")
+    return 0
+
+
+def _extent(pin: Pin) -> str:
+    files = plural(len(pin.files), "file")
+    if pin.complete:
+        return files
+    others = f"{len(pin.others)} more" if pin.listed else "whatever more the model has"
+    return f"only the {files} that are pinned, without {others}"
+
+
+def import_(path: str, name: str | None, revision: str, *, as_json: bool) -> int:
+    """Pin the model of a CAR file."""
+    if path == STREAM and sys.stdin.isatty():
+        raise PinError(STREAM, "a terminal sends no CAR file; give a path, or send one through a pipe")
+    resolver = opened()
+    given = nullcontext(sys.stdin.buffer) if path == STREAM else open(path, "rb")
+    with given as stream, progress_bar(f"Importing {path}", quiet=as_json) as bar:
+        if path != STREAM:
+            # Each byte passes twice: it is verified, then copied into the hub cache.
+            bar.begin(2 * os.fstat(stream.fileno()).st_size)
+        parcel = Parcel("stdin" if path == STREAM else path, cast("BinaryIO", stream), name, revision)
+        imported = import_model(resolver, parcel, bar)
+    _report(resolver, imported, as_json=as_json)
+    return 0
+
+
+def _report(resolver: Resolver, imported: Imported, *, as_json: bool) -> None:
+    pin = imported.pinned.pin
+    line = summary(resolver, pin)
+    if as_json:
+        print_json({**line, "how": "imported", "archive_root": str(imported.root), "foreign": imported.foreign})
+        return
+    facts = [("model", pin.repo), ("revision", ", ".join(line["revisions"])), ("commit", pin.commit)]
+    facts += [("root CID", pin.root), ("files", _extent(pin)), ("size", size(pin.size))]
+    print_facts([*facts, ("how", "copied from the CAR file, every block verified")])
+    if imported.foreign and str(imported.root) != pin.root:
+        say(f"The CAR's root CID is {imported.root}. Ours differs, since others cut files and lay out folders in other")
+        say("ways, and keep empty folders and what git and the hub's client put into .git, .cache and __pycache__.")

@@ -1,0 +1,75 @@
+"""What ``push`` does: pin, give to the daemon, and say how others load it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pinformers._cli_output import note, plural, print_facts, print_json, progress_bar, say
+from pinformers._cli_pins import chosen
+from pinformers._composition import build_resolver, build_sharing, read_settings
+from pinformers._errors import PinError, PinformersError
+from pinformers.pinning.folder import pin_folder
+from pinformers.pinning.hub_pins import Wanted, pin_model
+from pinformers.pinning.pin import Pin
+from pinformers.pinning.publishing import Published
+from pinformers.pinning.resolver import Resolver
+
+_HOW = {"nocopy": "without a second copy", "copied": "copied into the daemon", "there": "there already"}
+
+
+def push(model: str, name: str | None, revision: str, *, as_json: bool) -> int:
+    """Pin a model or a folder, publish it, and print its root CID; exit with 1 where it had to be published."""
+    settings = read_settings({}).settings
+    resolver = build_resolver(settings)
+    pin = _pinned(resolver, model, name, revision, quiet=as_json)
+    problem, done = "", None
+    try:
+        done = build_sharing(settings).publish(pin)
+    except (PinformersError, OSError) as exc:
+        problem = str(exc)
+    if as_json:
+        print_json(_said(pin, done, problem))
+    else:
+        _print(pin, revision, done)
+    if problem:
+        note(f"It is pinned here and not published: {problem} `pinformers serve` offers it without a daemon.")
+    return 1 if problem and settings.publish == "required" else 0
+
+
+def _pinned(resolver: Resolver, model: str, name: str | None, revision: str, *, quiet: bool) -> Pin:
+    with progress_bar(f"Pinning {name or model}", quiet=quiet) as bar:
+        if name is not None:
+            return pin_folder(resolver, Path(model), name, revision, bar).pin
+        if Path(model).is_dir() and (Path(model).is_absolute() or model.startswith(".")):
+            raise PinError(model, "it is a folder; say under which name to pin it: --as org/model")
+        known = resolver.find(model, revision)
+        if known is not None and known.pin.origin != "hub":
+            return chosen(resolver, model, known.commit)[0]
+        return pin_model(resolver, Wanted(model, revision), bar.begin).pin
+
+
+def _said(pin: Pin, done: Published | None, problem: str) -> dict[str, Any]:
+    files = {} if done is None else {path: {"how": how, "why": why} for path, (how, why) in done.files.items()}
+    facts = {"model": pin.repo, "commit": pin.commit, "root": pin.root, "load": _load(pin)}
+    sent = {"published": done is not None, "daemon": done.url if done is not None else None}
+    return {**facts, **sent, "files": files, "problem": problem}
+
+
+def _load(pin: Pin) -> str:
+    return f'AutoModel.from_pretrained("ipfs://{pin.root}")'
+
+
+def _print(pin: Pin, revision: str, done: Published | None) -> None:
+    facts = [("model", pin.repo), ("revision", revision), ("commit", pin.commit), ("root CID", pin.root)]
+    if done is not None:
+        facts.append(("daemon", done.url))
+        for how, count in sorted(Counter(how for how, _ in done.files.values()).items()):
+            whys = {why for one, why in done.files.values() if one == how}
+            # With nocopy the reason names each file: `pinformers explain` lists them.
+            facts.append((_HOW[how], plural(count, "file") + (f": {min(whys)}" if len(whys) == 1 else "")))
+    print_facts(facts)
+    say()
+    say("Elsewhere, load it with:")
+    say(_load(pin))
