@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TextIO
 
 import click
 from rich.console import Console
@@ -24,6 +25,11 @@ def console(*, stderr: bool = False) -> Console:
     """Return a console that wraps nothing when it writes into a pipe."""
     found = Console(stderr=stderr, highlight=False, emoji=False, markup=False)
     return found if found.is_terminal else Console(stderr=stderr, width=PIPE_WIDTH, highlight=False, emoji=False)
+
+
+def on_terminal(stream: TextIO | None) -> bool:
+    """Whether a standard stream is a terminal; one that was closed is None."""
+    return stream is not None and stream.isatty()
 
 
 def print_json(value: object) -> None:
@@ -113,6 +119,6 @@ class Bar:
 def progress_bar(label: str, *, quiet: bool = False) -> Iterator[Bar]:
     """Show how far a long piece of work is; leaves nothing behind."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    silent = quiet or not sys.stderr.isatty()
+    silent = quiet or not on_terminal(sys.stderr)
     with Progress(*columns, console=console(stderr=True), transient=True, disable=silent) as progress:
         yield Bar(progress, label)

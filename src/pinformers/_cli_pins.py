@@ -6,7 +6,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pinformers._cli_output import note, plural, print_facts, print_json, print_with_cids, progress_bar, say, size
+from pinformers._cli_output import (
+    note,
+    on_terminal,
+    plural,
+    print_facts,
+    print_json,
+    print_with_cids,
+    progress_bar,
+    say,
+    size,
+)
 from pinformers._composition import build_resolver, read_settings
 from pinformers._errors import PinError
 from pinformers.pinning.folder import pin_folder
@@ -116,7 +126,7 @@ def pin_from_folder(folder: Path, name: str, revision: str, *, as_json: bool) ->
 def pin_from_hub(wanted: Wanted, *, as_json: bool) -> int:
     """Pin a model by its hub name."""
     resolver = opened()
-    if as_json or not sys.stderr.isatty():
+    if as_json or not on_terminal(sys.stderr):
         _hush_hub()
     with progress_bar(f"Hashing {wanted.repo}", quiet=as_json) as bar:
         pinned = pin_model(resolver, wanted, bar.begin)

@@ -63,7 +63,7 @@ def _cars(paths: Sequence[Path]) -> tuple[CarFiles, str]:
 def _pins(settings: Settings) -> tuple[EmbeddedSource, str]:
     catalog = build_resolver(settings).catalog
     models = {(pin.repo_type, pin.repo) for pin in catalog.pins() if pin.files}
-    return embedded(catalog), plural(len(models), "pinned model")
+    return embedded(catalog, remember=True), plural(len(models), "pinned model")
 
 
 def _is_loopback(host: str) -> bool:

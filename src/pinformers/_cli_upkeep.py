@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
-from pinformers._cli_output import note, plural, print_json, progress_bar, say, size
+from pinformers._cli_output import note, on_terminal, plural, print_json, progress_bar, say, size
 from pinformers._cli_pins import chosen, opened
 from pinformers._errors import PinError
 from pinformers.pinning.checking import Finding, bytes_to_check, caches_away, check, repair
 from pinformers.pinning.pin import Pin
+from pinformers.pinning.records import reason
 from pinformers.pinning.removal import Removal, remove_pin
 from pinformers.pinning.resolver import Resolver
 from pinformers.pinning.sweeping import Garbage, find_garbage
@@ -36,12 +37,15 @@ def verify(models: Sequence[str], *, mend: bool, as_json: bool) -> int:
     pins = [pin for model in models for pin in chosen(resolver, model)] if models else list(resolver.catalog.pins())
     with progress_bar("Hashing", quiet=as_json) as bar:
         bar.begin(sum(bytes_to_check(resolver.catalog, pin) for pin in pins))
-        findings = [finding for pin in pins for finding in check(resolver.catalog, pin, bar)]
+        cache_dir = resolver.default_cache
+        findings = [found for pin in pins for found in check(resolver.catalog, pin, bar, default_cache=cache_dir)]
     bad = [finding for finding in findings if finding.state != "good"]
     for cache_dir in sorted(caches_away(resolver.catalog, pins)):
         note(
             f"The cache {cache_dir} is not there and was passed over; if it moved, `pinformers gc --moved` forgets it."
         )
+    for why in sorted({finding.unrecorded for finding in findings if finding.unrecorded}):
+        note(f"{resolver.catalog.state_dir} cannot be written, so less is remembered: {why}.")
     if not as_json:
         _print_findings(findings, bad)
     repairs = Repairs({}, {})
@@ -65,7 +69,7 @@ def _print_findings(findings: list[Finding], bad: list[Finding]) -> None:
 
 
 def _consents(bad: list[Finding]) -> bool:
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not (on_terminal(sys.stdin) and on_terminal(sys.stderr)):
         note("`pinformers verify --repair` fetches them again; bad bytes go when the good ones are here.")
         return False
     question = f"Remove the bad bytes of {plural(len(bad), 'file')} and fetch again?"
@@ -82,7 +86,7 @@ def _repair(resolver: Resolver, bad: list[Finding], *, quiet: bool) -> Repairs:
             except PinError as exc:
                 repairs.failed[finding.file] = exc.advice
             except OSError as exc:
-                repairs.failed[finding.file] = str(exc)
+                repairs.failed[finding.file] = reason(exc)
             bar(finding.pin.files[finding.path].size)
     return repairs
 

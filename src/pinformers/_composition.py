@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import platformdirs
 from pinformers._discovery import DEFAULT_API
 from pinformers._errors import SettingsError
 from pinformers._metadata import entry_points
-from pinformers._settings import Loaded, Settings, load
+from pinformers._settings import Loaded, Settings, load, user_folder
 from pinformers._sharing import Sharing, kubo_node
 from pinformers.pinning.cache import normal
 from pinformers.pinning.catalog import Catalog
@@ -44,9 +45,10 @@ def build_sharing(settings: Settings) -> Sharing:
     return Sharing(settings, catalog, sources)
 
 
-def embedded(catalog: Catalog) -> EmbeddedSource:
+def embedded(catalog: Catalog, *, remember: bool = False) -> EmbeddedSource:
     """Return the source of the blocks that the cached files of ``catalog`` hold."""
-    return EmbeddedSource(lambda: local_files(catalog), lambda: folder_blocks(catalog), catalog.version)
+    files, folders = partial(local_files, catalog), partial(folder_blocks, catalog)
+    return EmbeddedSource(files, folders, catalog.version, remember=remember)
 
 
 def hub_cache(settings: Settings) -> str:
@@ -60,11 +62,14 @@ def hub_cache(settings: Settings) -> str:
 
 
 def state_dir(settings: Settings) -> Path:
-    """Return the folder of our records: the setting, beside the hub cache, or the user's where that is not writable."""
+    """Return the folder of our records: the setting, beside the hub cache, or the user's where that cannot be begun."""
     if settings.state_dir is not None:
         return settings.state_dir
     beside = Path(hub_cache(settings)).parent / "pinformers"
-    return beside if _writable(beside) else Path(platformdirs.user_data_dir("pinformers"))
+    # Pins that are there count, also where none can be added: seen from another folder, none would exist.
+    if os.path.isdir(beside / "pins") or _writable(beside):
+        return beside
+    return user_folder(platformdirs.user_data_dir) or beside
 
 
 def read_settings(keywords: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Loaded:
@@ -121,6 +126,7 @@ def _gateways(settings: Settings) -> Source:
 
 
 def _writable(folder: Path) -> bool:
-    while not folder.exists() and folder != folder.parent:
+    # Of os.path: those of pathlib raise below a folder that may not be searched, as a HOME of another user.
+    while not os.path.exists(folder) and folder != folder.parent:
         folder = folder.parent
-    return folder.is_dir() and os.access(folder, os.W_OK)
+    return os.path.isdir(folder) and os.access(folder, os.W_OK)

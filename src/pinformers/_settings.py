@@ -163,7 +163,20 @@ def load(keywords: Mapping[str, Any], environ: Mapping[str, str] | None = None) 
 
 def config_path(named: str | None) -> Path:
     """Return the TOML file: the one that PINFORMERS_CONFIG names, else config.toml in the user's config folder."""
-    return Path(named).expanduser() if named else Path(platformdirs.user_config_dir("pinformers")) / "config.toml"
+    if named:
+        return Path(os.path.expanduser(named))
+    return (user_folder(platformdirs.user_config_dir) or Path("/nonexistent")) / "config.toml"
+
+
+def user_folder(find: Callable[[str], str]) -> Path | None:
+    """Return our folder of a kind that platformdirs knows; None for a user who has no home."""
+    try:
+        folder = Path(find("pinformers"))
+    except RuntimeError:
+        # No HOME and no line in the passwd file: a container that runs under a bare number.
+        return None
+    # platformdirs 4.3 leaves the `~` as it is then.
+    return folder if folder.is_absolute() else None
 
 
 def _from_file(named: str | None) -> dict[str, tuple[object, str]]:

@@ -20,12 +20,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
 WRONG = 1
 USAGE = 2
+# As a shell says of a process that SIGINT ended.
+INTERRUPTED = 130
 _EPILOG = """\b
 Exit codes:
   0  all is well
   1  something is wrong with what was asked: a model that is not pinned
      (`explain` answers that with 0), a bad file, a hub that does not answer
   2  a wrong option or a wrong setting
+  130  Ctrl-C
 `pinformers run` ends as COMMAND does; 126: it cannot be executed, 127: it was not found."""
 
 
@@ -45,7 +48,19 @@ class Commands(click.Group):
         except OSError as exc:
             if exc.errno == errno.EPIPE:
                 raise
-            _end(f"{exc.filename}: {exc.strerror}." if exc.filename and exc.strerror else str(exc), WRONG)
+            _end(_sentence(exc), WRONG)
+        except (KeyboardInterrupt, click.Abort):
+            # A question that is left by Ctrl-C is an Abort.
+            click.echo("Interrupted.", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+def _sentence(exc: OSError) -> str:
+    if not exc.strerror:
+        return str(exc)
+    # Whatever writes files says which; only the output itself has no name.
+    place = exc.filename or ("the output" if exc.errno == errno.ENOSPC else None)
+    return f"{place}: {exc.strerror}." if place else f"{exc.strerror}."
 
 
 def _end(sentence: str, code: int) -> NoReturn:
@@ -401,4 +416,21 @@ def selftest(as_json: bool) -> None:
 
 def main() -> None:
     """Run the command line."""
-    root(prog_name="pinformers")
+    try:
+        root(prog_name="pinformers")
+    except OSError as exc:
+        # Help is written outside of every command.
+        click.echo(f"pinformers: {_sentence(exc)}", err=True)
+        sys.exit(WRONG)
+    finally:
+        _drop_output()
+
+
+def _drop_output() -> None:
+    """Let go of what cannot be written: at its exit Python would try again, and complain in its own words."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

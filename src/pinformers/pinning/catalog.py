@@ -11,7 +11,9 @@ import hashlib
 import logging
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -74,15 +76,26 @@ class Catalog:
 
     def add(self, pin: Pin, place: Place | None = None) -> Pin:
         """Record ``pin`` and ``place`` joined with what is known of them; return the pin as it now stands."""
-        folder = repo_folder(pin.repo, pin.repo_type)
-        with lock(self.state_dir / "locks" / f"{folder}.lock", self._lock_timeout):
+        with self._turn(pin):
+            return self._join(self.pin(pin.repo, pin.commit, pin.repo_type), pin, place)
+
+    def amend(self, pin: Pin, place: Place | None = None) -> Pin | None:
+        """Like ``add``, where the pin is still recorded; None where it was removed meanwhile, and stays so."""
+        with self._turn(pin):
             known = self.pin(pin.repo, pin.commit, pin.repo_type)
-            merged = merge(known, pin)
-            if place is not None:
-                self._add_place(merged, place)
-            if merged != known:
-                write_json(self.pin_path(pin.repo, pin.commit, pin.repo_type), merged.to_json())
+            return self._join(known, pin, place) if known is not None else None
+
+    def _join(self, known: Pin | None, pin: Pin, place: Place | None) -> Pin:
+        merged = merge(known, pin)
+        if place is not None:
+            self._add_place(merged, place)
+        if merged != known:
+            write_json(self.pin_path(pin.repo, pin.commit, pin.repo_type), merged.to_json())
         return merged
+
+    def _turn(self, pin: Pin) -> AbstractContextManager[bool]:
+        folder = repo_folder(pin.repo, pin.repo_type)
+        return lock(self.state_dir / "locks" / f"{folder}.lock", self._lock_timeout)
 
     def forget_ref(self, repo: str, revision: str, repo_type: str = "model") -> None:
         """Forget at which commit a branch or tag was seen."""
@@ -90,12 +103,14 @@ class Catalog:
 
     def remove(self, pin: Pin) -> None:
         """Forget a pin, its places and the refs that name it; touches no model file."""
-        self.pin_path(pin.repo, pin.commit, pin.repo_type).unlink(missing_ok=True)
-        for path, _ in self._places(pin):
-            path.unlink(missing_ok=True)
-        for revision, commit in self.refs(pin.repo, pin.repo_type).items():
-            if commit == pin.commit:
-                self._ref_path(pin.repo, revision, pin.repo_type).unlink(missing_ok=True)
+        with self._turn(pin):
+            for path, _ in self._places(pin):
+                path.unlink(missing_ok=True)
+            for revision, commit in self.refs(pin.repo, pin.repo_type).items():
+                if commit == pin.commit:
+                    self._ref_path(pin.repo, revision, pin.repo_type).unlink(missing_ok=True)
+            # Last: while it is there, a removal that was killed can be run again.
+            self.pin_path(pin.repo, pin.commit, pin.repo_type).unlink(missing_ok=True)
 
     # -- refs -------------------------------------------------------------------------------------------------
 
@@ -200,6 +215,27 @@ class Catalog:
                 cached = (stat, None)
             self._read[path] = cached
         return cached[1]  # type: ignore[return-value]
+
+
+class OneWork(Catalog):
+    """A catalog for one piece of work: a pin that it has added, and that is gone since, was removed and stays so."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        super().__init__(catalog.state_dir, lock_timeout=catalog._lock_timeout)
+        self._added: set[Path] = set()
+
+    def add(self, pin: Pin, place: Place | None = None) -> Pin:
+        """Record as ever at first; later return a pin without files where somebody removed it meanwhile."""
+        path = self.pin_path(pin.repo, pin.commit, pin.repo_type)
+        if path in self._added:
+            return self.amend(pin, place) or dataclasses.replace(pin, files={})
+        self._added.add(path)
+        return super().add(pin, place)
+
+
+def after(*seen: tuple[str, int] | None) -> int:
+    """Return the time (ns) for a note that is to stand over those ``seen``, also where the clock was set back."""
+    return max([time.time_ns(), *(ref[1] + 1 for ref in seen if ref is not None)])
 
 
 def key(cache_dir: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,11 +16,11 @@ from pinformers.ipfs.cid import CID, Block
 from pinformers.ipfs.unixfs import hash_file
 from pinformers.pinning.adoption import Adoption, departure, keep_blocks, kept_blocks
 from pinformers.pinning.cache import STAGING, RepoCache
-from pinformers.pinning.catalog import Catalog
+from pinformers.pinning.catalog import Catalog, Place, Stat
 from pinformers.pinning.fetching import fetch_file
 from pinformers.pinning.hub import download_file
-from pinformers.pinning.pin import Pin
-from pinformers.pinning.records import signature
+from pinformers.pinning.pin import Pin, PinnedFile
+from pinformers.pinning.records import reason, signature
 from pinformers.pinning.resolver import Resolver
 from pinformers.sources.base import Chain, Source
 
@@ -29,13 +30,14 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """How one pinned file of one hub cache was found."""
+    """How one pinned file of one hub cache was found; ``unrecorded``: why that could not be recorded."""
 
     pin: Pin
     cache: RepoCache
     path: str
     state: State
     why: str = ""
+    unrecorded: str = ""
 
     @property
     def file(self) -> Path:
@@ -61,16 +63,36 @@ def bytes_to_check(catalog: Catalog, pin: Pin) -> int:
     return sum(stat[0] for stat in found if stat is not None)
 
 
-def check(catalog: Catalog, pin: Pin, progress: Progress | None = None) -> Iterator[Finding]:
-    """Yield a finding for every pinned file in every hub cache; a good one is recorded as it looks now."""
+def check(
+    catalog: Catalog, pin: Pin, progress: Progress | None = None, *, default_cache: str | None = None
+) -> Iterator[Finding]:
+    """Yield a finding for every pinned file in every hub cache; a good one is recorded as it looks now.
+
+    A folder that was pinned here and is in no cache at all is looked for in the default one.
+    """
     for cache, path in _files(catalog, pin):
         yield check_file(catalog, pin, cache, path, progress)
+    yield from _unplaced(catalog, pin, default_cache)
+
+
+def _unplaced(catalog: Catalog, pin: Pin, default_cache: str | None) -> Iterator[Finding]:
+    """Yield the files of a folder that never came into a cache: `pin` was killed, and nobody else has them."""
+    places = catalog.places(pin)
+    cache_dir = places[0].cache_dir if places else default_cache
+    if pin.origin != "folder" or pin.learned or cache_dir is None:
+        return
+    caches = [RepoCache(place.cache_dir, pin.repo, pin.repo_type) for place in places]
+    why = "it was never copied into the hub cache; pin the folder it came from again, or `pinformers rm` the pin"
+    for path in sorted(pin.files):
+        here = (signature(cache.file(pin.commit, path)) is not None for cache in caches)
+        if not any(path in place.files for place in places) and not any(here):
+            yield Finding(pin, RepoCache(cache_dir, pin.repo, pin.repo_type), path, "missing", why)
 
 
 def caches_away(catalog: Catalog, pins: Iterable[Pin]) -> set[str]:
     """Return the cache folders that hold pinned files by our records and are not there now: moved, or not mounted."""
     found = {place.cache_dir for pin in pins for place in catalog.places(pin)}
-    return {cache_dir for cache_dir in found if not Path(cache_dir).is_dir()}
+    return {cache_dir for cache_dir in found if not os.path.isdir(cache_dir)}
 
 
 def _files(catalog: Catalog, pin: Pin) -> Iterator[tuple[RepoCache, str]]:
@@ -95,10 +117,14 @@ def check_file(catalog: Catalog, pin: Pin, cache: RepoCache, path: str, progress
         return Finding(pin, cache, path, "unreadable", str(exc))
     if (wrong := departure(catalog, file, dag, target)) is not None:
         return Finding(pin, cache, path, "bad", wrong)
-    if str(dag.cid) == file.cid:
-        _mend_blocks(catalog, dag.cid, dag.nodes)
-    if signature(target) == before:
-        Adoption(catalog, cache, pin.repo, pin.commit, pin.repo_type).record(path, file, stat=before)
+    try:
+        if str(dag.cid) == file.cid:
+            _mend_blocks(catalog, dag.cid, dag.nodes)
+        if signature(target) == before:
+            # Whoever removed the pin while its files were read wants none of it back.
+            catalog.amend(pin, Place(cache.cache_dir, {path: before}))
+    except OSError as exc:
+        return Finding(pin, cache, path, "good", unrecorded=reason(exc))
     return Finding(pin, cache, path, "good")
 
 
@@ -122,7 +148,7 @@ def repair(resolver: Resolver, finding: Finding, sources: Sequence[Source] | Non
         found = _adoption(resolver, finding).confirm(finding.path)
         if found is None:
             raise PinError(str(finding.file), f"what {source} sent is not what the pin says")
-        _adoption(resolver, finding).record(finding.path, found[0], (), found[1])
+        _note(resolver, finding, {finding.path: found[0]}, {finding.path: found[1]}, ())
     return source
 
 
@@ -132,7 +158,7 @@ def _ask_sources(resolver: Resolver, finding: Finding, chain: Chain) -> str | No
         fetched = fetch_file(finding.cache, finding.pin, finding.path, chain, dag_path)
     except (SourceError, BadContent):
         return None
-    _adoption(resolver, finding).note_made(fetched.made)
+    _note(resolver, finding, {}, {}, fetched.made)
     return chain.delivered or "hub cache"
 
 
@@ -156,6 +182,7 @@ def _set_aside(finding: Finding) -> Iterator[None]:
                 aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{STAGING}")
                 path.rename(aside)
                 moved.append((path, aside))
+                _touch(aside)
         yield
     except BaseException:
         for path, aside in reversed(moved):
@@ -163,6 +190,13 @@ def _set_aside(finding: Finding) -> Iterator[None]:
         raise
     for _, aside in moved:
         aside.unlink(missing_ok=True)
+
+
+def _touch(path: Path) -> None:
+    """Make what is set aside look young: `gc` sweeps what is older than an hour while we are at work on it."""
+    # Of another user, or a link where only the target has a time.
+    with suppress(OSError, NotImplementedError):
+        os.utime(path, follow_symlinks=False)
 
 
 def _in_the_way(finding: Finding) -> Iterator[Path]:
@@ -177,6 +211,17 @@ def _in_the_way(finding: Finding) -> Iterator[Path]:
             yield shared
         yield blob
     yield link
+
+
+def _note(
+    resolver: Resolver,
+    finding: Finding,
+    files: Mapping[str, PinnedFile],
+    stats: Mapping[str, Stat],
+    made: Iterable[str],
+) -> None:
+    pin = dataclasses.replace(finding.pin, files=files)
+    resolver.catalog.amend(pin, Place(finding.cache.cache_dir, stats, frozenset(made)))
 
 
 def _adoption(resolver: Resolver, finding: Finding) -> Adoption:

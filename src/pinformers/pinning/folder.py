@@ -10,6 +10,7 @@ from pathlib import Path
 from pinformers._errors import PinError
 from pinformers.ipfs.unixfs import FileDag, hash_file
 from pinformers.pinning.adoption import keep_blocks, now, read_card
+from pinformers.pinning.catalog import after, read_ref
 from pinformers.pinning.checking import check_file, repair
 from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision
 from pinformers.pinning.pinned import PinnedRepo
@@ -76,14 +77,15 @@ def pin_folder(
     known = resolver.catalog.pin(repo, pin.commit)
     try:
         pinned = _bring(resolver, pin, folder, dags, revision, progress)
+        # Last, so that the name never stands for half a model.
+        pinned.settle()
+        noted = after(resolver.catalog.ref(repo, revision), read_ref(pinned.cache.ref_path(revision)))
+        resolver.catalog.set_ref(repo, revision, pin.commit, noted=noted)
     except BaseException:
         # Half a model is worth nothing, and a full disk wants its bytes back; what was pinned before stays.
         if known is None:
             remove_pin(resolver.catalog, pin)
         raise
-    # Last, so that the name never stands for half a model.
-    pinned.settle()
-    resolver.catalog.set_ref(repo, revision, pin.commit)
     return resolver.bind(pinned.pin, revision, resolver.sources)
 
 
@@ -99,6 +101,8 @@ def _bring(
 ) -> PinnedRepo:
     source = EmbeddedSource(lambda: [_local(folder / path, dag) for path, dag in dags.items()], name="folder")
     pinned = resolver.bind(resolver.catalog.add(pin), revision, [source])
+    # Before the first byte: what a killed process had no time to note, nobody would ever delete.
+    pinned.intend(dags)
     for path, dag in dags.items():
         keep_blocks(resolver.catalog, dag.cid, dag.nodes)
         if pinned.state(path) == "changed":
@@ -106,8 +110,8 @@ def _bring(
             finding = check_file(resolver.catalog, pinned.pin, pinned.cache, path)
             if finding.state != "good":
                 repair(resolver, finding, [source])
-        elif not pinned.place(path):
-            raise PinError(str(folder / path), "it could not be copied into the hub cache; the log says why")
+        else:
+            pinned.put(path)
         if progress is not None:
             progress(dag.size)
     return pinned

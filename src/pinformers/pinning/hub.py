@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from pinformers._errors import PinError
 from pinformers.pinning.pin import Pin
+from pinformers.pinning.records import reason
+
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
 
 
 def download_file(pin: Pin, path: str, cache_dir: str) -> None:
@@ -15,13 +19,13 @@ def download_file(pin: Pin, path: str, cache_dir: str) -> None:
     # deferred: an import of half a second that only a download needs.
     from huggingface_hub import hf_hub_download
 
-    with hub_errors(pin.repo):
+    with hub_errors(pin.repo, cache_dir):
         hf_hub_download(pin.repo, path, repo_type=pin.repo_type, revision=pin.commit, cache_dir=cache_dir)
 
 
 @contextmanager
-def hub_errors(repo: str) -> Iterator[None]:
-    """Raise PinError for whatever the hub's client raises."""
+def hub_errors(repo: str, cache_dir: str = "") -> Iterator[None]:
+    """Raise PinError for whatever the hub's client raises; ``cache_dir`` is where it writes."""
     # deferred: see download_file.
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -30,5 +34,8 @@ def hub_errors(repo: str) -> Iterator[None]:
     try:
         yield
     except errors as exc:
+        if isinstance(exc, OSError) and exc.errno in _OF_THE_DISK:
+            where = exc.filename or cache_dir or "the hub cache"
+            raise PinError(repo, f"it cannot be written to {where} ({reason(exc)})") from exc
         reason = str(exc).strip().splitlines() or [type(exc).__name__]
         raise PinError(repo, f"the hub did not answer for it ({reason[0].rstrip('.')})") from exc

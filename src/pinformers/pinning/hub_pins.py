@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-import time
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Literal
 from pinformers._errors import PinError
 from pinformers.pinning.adoption import Adoption, Facts, Watch, model_facts
 from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.catalog import after, read_ref
 from pinformers.pinning.hub import hub_errors
 from pinformers.pinning.pin import Pin, check_repo, check_revision
 from pinformers.pinning.recorder import Job, record
@@ -19,6 +20,7 @@ from pinformers.pinning.records import lock
 from pinformers.pinning.resolver import Resolver
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx", ".h5", ".msgpack")
+_logger = logging.getLogger("pinformers")
 How = Literal["adopted", "fetched", "downloaded"]
 
 
@@ -69,7 +71,8 @@ def pin_model(resolver: Resolver, wanted: Wanted, begin: Callable[[int], Callabl
     found = _Found(here) if here is not None else (_fetch(resolver, wanted) or _download(resolver, cache, wanted))
     adoption = Adoption(resolver.catalog, cache, wanted.repo, found.commit)
     watch = Watch(begin(sum(size for _, size in adoption.pending())))
-    revisions = {} if wanted.revision == found.commit else {wanted.revision: time.time_ns()}
+    seen = (resolver.catalog.ref(wanted.repo, wanted.revision), read_ref(cache.ref_path(wanted.revision)))
+    revisions = {} if wanted.revision == found.commit else {wanted.revision: after(*seen)}
     job = Job(wanted.repo, "model", found.commit, cache.cache_dir, revisions, found.facts)
     # The lock of the recorder: what another process is hashing just now is not hashed twice.
     with lock(resolver.catalog.state_dir / "locks" / f"{job.name}.lock", resolver.policy.lock_timeout):
@@ -104,7 +107,11 @@ def _fetch(resolver: Resolver, wanted: Wanted) -> _Found | None:
     pinned = None if wanted.update else resolver.find(wanted.repo, wanted.revision)
     if pinned is None or not pinned.pin.complete:
         return None
-    if not all(pinned.place(path) for path in pinned.pin.files if wanted.covers(path)):
+    try:
+        for path in filter(wanted.covers, pinned.pin.files):
+            pinned.put(path)
+    except PinError as exc:
+        _logger.info("%s; the hub is asked.", exc)
         return None
     pinned.settle()
     return _Found(pinned.commit, how="fetched")
@@ -116,7 +123,7 @@ def _download(resolver: Resolver, cache: RepoCache, wanted: Wanted) -> _Found:
     # deferred: see download_file.
     from huggingface_hub import snapshot_download
 
-    with hub_errors(wanted.repo):
+    with hub_errors(wanted.repo, cache.cache_dir):
         snapshot = snapshot_download(
             wanted.repo,
             revision=wanted.revision,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,11 +12,11 @@ from typing import Any, Literal
 from pinformers._errors import BadContent, PinError, SourceError
 from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.cache import RepoCache
-from pinformers.pinning.catalog import Catalog, Stat, read_ref
+from pinformers.pinning.catalog import Catalog, Place, Stat, read_ref
 from pinformers.pinning.fetching import fetch_file
 from pinformers.pinning.ledger import PLAIN, Ledger, Served
 from pinformers.pinning.pin import Hub, Pin, PinnedFile
-from pinformers.pinning.records import signature
+from pinformers.pinning.records import reason, signature
 from pinformers.sources.base import Chain, Source
 
 
@@ -95,6 +97,20 @@ class PinnedRepo:
         if self._means.brought is not None:
             self._means.brought(self.pin, self.cache)
 
+    def intend(self, paths: Iterable[str]) -> None:
+        """Note as ours what ``put`` and ``settle`` are about to create; what is there already is not."""
+        names = [f"trees/{self.commit}.json", f"refs/{self.revision}"]
+        for path in paths:
+            file = self.pin.files[path]
+            names += [f"blobs/{file.etag or file.sha256}", f"snapshots/{self.commit}/{path}"]
+        self._adoption.note_made([name for name in names if not os.path.lexists(self.cache.folder / name)])
+
+    def put(self, path: str) -> None:
+        """Put one pinned file in place, without a word of it in refs and listings; raises PinError."""
+        problem = self._problem(path, self.pin.files[path], False, [])
+        if problem is not None:
+            raise PinError(str(self.cache.file(self.commit, path)), problem)
+
     def place(self, path: str) -> bool:
         """Put one pinned file in place, without a word of it in refs and listings."""
         return self._deliver(path, False, [])
@@ -114,6 +130,11 @@ class PinnedRepo:
         file = self.pin.files.get(path)
         if file is None:
             return self._settle_absent(path)
+        problem = self._problem(path, file, local, brought)
+        return problem is None or self._fall_back(path, problem)
+
+    def _problem(self, path: str, file: PinnedFile, local: bool, brought: list[str]) -> str | None:
+        """Have a file from whoever may deliver it; returns what stands in the way."""
         try:
             problem = self._bring(path, file, local, brought)
         except SourceError as exc:
@@ -121,10 +142,10 @@ class PinnedRepo:
         except BadContent as exc:
             problem = f"no source delivered it ({str(exc).rstrip('.')})"
         except OSError as exc:
-            problem = f"it cannot be put in place ({exc})"
+            problem = f"it cannot be put in place ({reason(exc)})"
         if problem is not None and not local and self.hub_allowed and self._means.download is not None:
             problem = self._download(path, self._means.download)
-        return problem is None or self._fall_back(path, problem)
+        return problem
 
     def _download(self, path: str, download: Callable[[Pin, str, str], None]) -> str | None:
         try:
@@ -163,7 +184,9 @@ class PinnedRepo:
             ledger.judge(target, looks, found is not None)
             if found is not None:
                 with self._noted(str(self._means.catalog.state_dir)):
-                    self._adoption.record(path, found[0], made, found[1])
+                    # Not of a pin that was removed while this was read.
+                    pin = dataclasses.replace(self.pin, files={path: found[0]})
+                    self._means.catalog.amend(pin, Place(self.cache.cache_dir, {path: found[1]}, frozenset(made)))
         return bool(ledger.verdict(target, looks))
 
     def _fetch(self, path: str, file: PinnedFile, local: bool, brought: list[str]) -> str | None:

@@ -21,7 +21,7 @@ from typing import Any
 from pinformers._errors import PinError, PinformersError
 from pinformers.pinning.adoption import Adoption, Facts, Watch
 from pinformers.pinning.cache import RepoCache
-from pinformers.pinning.catalog import Catalog, key
+from pinformers.pinning.catalog import Catalog, OneWork, key
 from pinformers.pinning.pin import Pin, check_commit, check_path, check_revision, repo_folder
 from pinformers.pinning.records import MALFORMED, lock, read_json, write_json
 
@@ -161,8 +161,11 @@ class Recorder:
     def _drain(self, timeout: float | None) -> bool:
         self._urgent = True
         self._wake.notify_all()
-        done = self._wake.wait_for(lambda: self._stopped or not self._jobs, timeout)
-        self._urgent = False
+        try:
+            done = self._wake.wait_for(lambda: self._stopped or not self._jobs, timeout)
+        finally:
+            # Also after a Ctrl-C: later loads are not to be slower for it.
+            self._urgent = False
         return done and not self._jobs and not self._failed
 
     def forked(self) -> None:
@@ -173,7 +176,8 @@ class Recorder:
 
     def _count(self, step: int) -> None:
         with self._wake:
-            self._loading += step
+            # In a child that was forked inside a load, that load ends without having begun.
+            self._loading = max(0, self._loading + step)
             self._wake.notify_all()
 
     def _start(self) -> None:
@@ -210,6 +214,9 @@ class Recorder:
     def _run(self, job: Job, told: int) -> None:
         try:
             with self._turn(job):
+                if self._removed(job):
+                    self._done(job, told, keep=False)
+                    return
                 pin = record(self._catalog, job, Watch(stop=self._interrupted))
         except InterruptedError:
             return
@@ -233,6 +240,11 @@ class Recorder:
             _logger.warning("%s is pinned and not published yet: %s The next process tries again.", pin.repo, exc)
             return False
         return True
+
+    def _removed(self, job: Job) -> bool:
+        """Whether the job went with its pin, by `rm`: another process that does the job leaves a pin."""
+        journal = self._folder / f"{job.name}.json"
+        return not journal.exists() and self._catalog.pin(job.repo, job.commit, job.repo_type) is None
 
     @contextlib.contextmanager
     def _turn(self, job: Job) -> Iterator[None]:
@@ -282,7 +294,7 @@ if hasattr(os, "register_at_fork"):
 
 def record(catalog: Catalog, job: Job, watch: Watch) -> Pin:
     """Do a job now; returns the pin as it then stands."""
-    pin = _adoption(catalog, job).run(job.facts, watch)
+    pin = _adoption(OneWork(catalog), job).run(job.facts, watch)
     if pin.files:
         for revision, seen in job.revisions.items():
             catalog.set_ref(job.repo, revision, job.commit, job.repo_type, noted=seen)

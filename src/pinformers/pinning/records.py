@@ -29,6 +29,10 @@ def write_bytes(path: Path, content: bytes) -> None:
             out.flush()
             sync(out.fileno())
         os.replace(staging, path)
+    except OSError as exc:
+        # A write into a full disk does not say where.
+        exc.filename = exc.filename or str(path)
+        raise
     finally:
         staging.unlink(missing_ok=True)
 
@@ -36,6 +40,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 def sync(descriptor: int) -> None:
     """Wait until the file's bytes are on the disk: a rename may otherwise outlive them (ext4 ``auto_da_alloc``)."""
     os.fsync(descriptor)
+
+
+def reason(exc: OSError) -> str:
+    """Say what went wrong, in the words of the system and without their number."""
+    return exc.strerror or str(exc)
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

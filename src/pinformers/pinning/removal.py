@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.cache import STAGING, RepoCache
 from pinformers.pinning.catalog import Catalog, Place, read_ref
 from pinformers.pinning.pin import Pin, repo_folder
 from pinformers.pinning.records import lock, signature
@@ -85,7 +85,8 @@ class Eviction:
     def _drop_file(self, name: str) -> None:
         link = self._cache.folder / name
         stat = signature(link)
-        if stat is not None and stat != self._place.files.get(name.split("/", 2)[2]):
+        # What was made and is not recorded: whoever made it was killed before saying how it looked.
+        if stat is not None and stat != self._place.files.get(name.split("/", 2)[2], stat):
             self._removal.kept[link] = _CHANGED
         else:
             self._unlink(link)
@@ -97,13 +98,17 @@ class Eviction:
         with lock(locks / f"{blob.name}.lock", self._lock_timeout):
             if not blob.exists():
                 return
-            if blob.is_symlink() or signature(blob) not in self._place.files.values():
+            if blob.is_symlink() or (self._recorded(name) and signature(blob) not in self._place.files.values()):
                 self._removal.kept[blob] = _CHANGED
             elif self._linked(blob):
                 self._removal.kept[blob] = _SHARED
                 self._bequeath(name)
             else:
                 self._unlink(blob)
+
+    def _recorded(self, name: str) -> bool:
+        files = (self._pin.files[path] for path in self._place.files if path in self._pin.files)
+        return any(name == f"blobs/{file.etag or file.sha256}" for file in files)
 
     def _drop_note(self, name: str) -> None:
         note = self._cache.folder / name
@@ -115,7 +120,9 @@ class Eviction:
         self._unlink(note)
 
     def _linked(self, blob: Path) -> bool:
-        links = (path for path in self._cache.folder.glob("snapshots/**/*") if path.is_symlink())
+        found = self._cache.folder.glob("snapshots/**/*")
+        # A link that a killed `verify --repair` set aside needs nothing any more.
+        links = (path for path in found if path.is_symlink() and not path.name.endswith(STAGING))
         return any(os.path.normpath(link.parent / os.readlink(link)) == str(blob) for link in links)
 
     def _bequeath(self, name: str) -> None:
@@ -126,7 +133,7 @@ class Eviction:
         for other in (pin for pin in others if pin.commit != self._pin.commit):
             place = self._catalog.place(other, self._place.cache_dir)
             if any(self._cache.etag(other.commit, path) == etag for path in place.files):
-                self._catalog.add(other, Place(self._place.cache_dir, {}, frozenset({name})))
+                self._catalog.amend(other, Place(self._place.cache_dir, {}, frozenset({name})))
                 return
 
     def _unlink(self, path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -64,7 +66,7 @@ def _staging(paths: Iterator[Path]) -> Iterator[Garbage]:
 def _vanished(catalog: Catalog, pin: Pin) -> Iterator[Garbage]:
     places = catalog.places(pin)
     # A cache folder that is not there may be on a disk that is not mounted now.
-    gone = [place for place in places if Path(place.cache_dir).is_dir() and not _present(pin, place)]
+    gone = [place for place in places if os.path.isdir(place.cache_dir) and not _present(pin, place)]
     if len(gone) == len(places):
         if _seconds_since(pin.pinned_at) > AGE:
             why = f"no file of {pin.repo}@{pin.commit} is left"
@@ -81,7 +83,7 @@ def _vanished(catalog: Catalog, pin: Pin) -> Iterator[Garbage]:
 
 def _moved(catalog: Catalog, pin: Pin) -> Iterator[Garbage]:
     for place in catalog.places(pin):
-        if not Path(place.cache_dir).is_dir():
+        if not os.path.isdir(place.cache_dir):
             yield _file("place", catalog.place_path(pin, place.cache_dir), f"the cache {place.cache_dir} is not there")
 
 
@@ -113,13 +115,22 @@ def _snapshot(job: Job) -> Path:
 
 
 def _file(kind: Kind, path: Path, why: str) -> Garbage:
-    stat = signature(path)
-    return Garbage(kind, path, stat[0] if stat is not None else 0, why, lambda: path.unlink(missing_ok=True))
+    looks = _looks(path)
+    size = looks.st_size if looks is not None and stat.S_ISREG(looks.st_mode) else 0
+    return Garbage(kind, path, size, why, lambda: path.unlink(missing_ok=True))
 
 
 def _old(path: Path) -> bool:
-    stat = signature(path)
-    return stat is not None and time.time() - stat[1] / 1e9 > AGE
+    looks = _looks(path)
+    return looks is not None and not stat.S_ISDIR(looks.st_mode) and time.time() - looks.st_mtime > AGE
+
+
+def _looks(path: Path) -> os.stat_result | None:
+    # Of a link itself: one that a killed `verify --repair` set aside leads nowhere.
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
 
 
 def _seconds_since(moment: str) -> float:

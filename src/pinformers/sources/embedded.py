@@ -76,6 +76,8 @@ class EmbeddedSource:
 
     A file is opened when its root is asked for, as whoever fetches it does first; all are when a block is not found
     otherwise. The index is built at the first question and again when something is missing and ``version()`` changed.
+    With ``remember``, a block that was hashed is not hashed again while its file's size, mtime and inode stay: for
+    whoever serves others, who hash it themselves.
     """
 
     local = True
@@ -86,14 +88,16 @@ class EmbeddedSource:
         loose: Callable[[], Iterable[Block]] = tuple,
         version: Callable[[], object] = object,
         name: str = "embedded",
+        *,
+        remember: bool = False,
     ) -> None:
-        self.name = name
+        self.name, self._remember = name, remember
         self._files, self._loose, self._version = files, loose, version
         self._lock = threading.Lock()
         self._index = Index()
         self._indexed: object = None
         # What was hashed here, by the file as it was then.
-        self._proved: dict[tuple[Path, Stat], set[bytes]] = {}
+        self._proved: dict[tuple[Path, Stat], set[tuple[bytes, int]]] = {}
 
     def block(self, cid: CID) -> bytes:
         """Return the block; raise BlockNotFound when no file here holds it unchanged."""
@@ -130,8 +134,9 @@ class EmbeddedSource:
             block, stat = found
             proved = self._proved.setdefault((span.path, stat), set())
             # Whoever serves a fleet reads each block many times, and hashing costs more than all the rest together.
-            if cid.digest in proved or _matches(cid, block):
-                proved.add(cid.digest)
+            what = cid.digest, span.offset
+            if (self._remember and what in proved) or _matches(cid, block):
+                proved.add(what)
                 return block
         return None
 
