@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from pinformers._cli_output import note, plural, print_facts, print_json, progress_bar, say, size
 from pinformers._cli_pins import opened
 from pinformers._errors import PinError
-from pinformers.pinning.archive import Imported, Parcel, export_model, import_model, written_aside
+from pinformers.pinning.archive import export_model, written_aside
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.reporting import summary
 from pinformers.pinning.resolver import Resolver
+from pinformers.pinning.unpacking import Imported, Parcel, import_model
 
 STREAM = "-"
 
@@ -51,15 +52,20 @@ def import_(path: str, name: str | None, revision: str, *, as_json: bool) -> int
     if path == STREAM and sys.stdin.isatty():
         raise PinError(STREAM, "a terminal sends no CAR file; give a path, or send one through a pipe")
     resolver = opened()
-    given = nullcontext(sys.stdin.buffer) if path == STREAM else open(path, "rb")
-    with given as stream, progress_bar(f"Importing {path}", quiet=as_json) as bar:
+    with _given(path) as stream, progress_bar(f"Importing {path}", quiet=as_json) as bar:
         if path != STREAM:
             # Each byte passes twice: it is verified, then copied into the hub cache.
             bar.begin(2 * os.fstat(stream.fileno()).st_size)
-        parcel = Parcel("stdin" if path == STREAM else path, cast("BinaryIO", stream), name, revision)
+        parcel = Parcel("stdin" if path == STREAM else path, stream, name, revision)
         imported = import_model(resolver, parcel, bar)
     _report(resolver, imported, as_json=as_json)
     return 0
+
+
+def _given(path: str) -> AbstractContextManager[BinaryIO]:
+    if path == STREAM:
+        return nullcontext(sys.stdin.buffer)
+    return open(path, "rb")
 
 
 def _report(resolver: Resolver, imported: Imported, *, as_json: bool) -> None:

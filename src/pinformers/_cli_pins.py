@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pinformers.pinning.pin import Pin
 from pinformers.pinning.reporting import explanation, summary
 from pinformers.pinning.resolver import Resolver
 
+SENT = {"nocopy": "without a second copy", "copied": "copied into the daemon", "there": "there already"}
 _MADE_BY = {
     "adopted": "adopted from the hub cache, without a request",
     "kept": "adopted from the hub cache; the hub could not be asked",
@@ -97,7 +99,19 @@ def _headline(said: dict[str, Any]) -> list[tuple[str, str]]:
     if said["pinned"]:
         whole = "every file is pinned" if said["complete"] else "some files are not pinned, or not known"
         facts += [("commit", said["commit"]), ("root CID", said["root"]), ("complete", whole)]
-    return [*facts, ("why", said["why"])]
+    return [*facts, ("why", said["why"]), *publishing(said["published"])]
+
+
+def publishing(done: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """Say where a pin was published, and how its files got there."""
+    if done is None:
+        return []
+    facts = [("published", f"/ipfs/{done['root']} by the daemon at {done['url']}")]
+    for how, count in sorted(Counter(how for how, _ in done["files"].values()).items()):
+        whys = {why for one, why in done["files"].values() if one == how}
+        # With nocopy the reason names each file: --json lists them.
+        facts.append((SENT[how], plural(count, "file") + (f": {min(whys)}" if len(whys) == 1 else "")))
+    return facts
 
 
 def _yes(answer: bool) -> str:

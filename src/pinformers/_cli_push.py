@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pinformers._cli_output import note, plural, print_facts, print_json, progress_bar, say
-from pinformers._cli_pins import chosen
+from pinformers._cli_output import note, print_facts, print_json, progress_bar, say
+from pinformers._cli_pins import chosen, publishing
 from pinformers._composition import build_resolver, build_sharing, read_settings
 from pinformers._errors import PinError, PinformersError
 from pinformers.pinning.folder import pin_folder
@@ -15,8 +14,6 @@ from pinformers.pinning.hub_pins import Wanted, pin_model
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.publishing import Published
 from pinformers.pinning.resolver import Resolver
-
-_HOW = {"nocopy": "without a second copy", "copied": "copied into the daemon", "there": "there already"}
 
 
 def push(model: str, name: str | None, revision: str, *, as_json: bool) -> int:
@@ -63,13 +60,7 @@ def _load(pin: Pin) -> str:
 
 def _print(pin: Pin, revision: str, done: Published | None) -> None:
     facts = [("model", pin.repo), ("revision", revision), ("commit", pin.commit), ("root CID", pin.root)]
-    if done is not None:
-        facts.append(("daemon", done.url))
-        for how, count in sorted(Counter(how for how, _ in done.files.values()).items()):
-            whys = {why for one, why in done.files.values() if one == how}
-            # With nocopy the reason names each file: `pinformers explain` lists them.
-            facts.append((_HOW[how], plural(count, "file") + (f": {min(whys)}" if len(whys) == 1 else "")))
-    print_facts(facts)
+    print_facts([*facts, *publishing(None if done is None else done.to_json())])
     say()
     say("Elsewhere, load it with:")
     say(_load(pin))

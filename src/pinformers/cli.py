@@ -4,24 +4,19 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from pinformers import __version__
-from pinformers._errors import PinformersError, SettingsError
+from pinformers._cli_ends import Commands, run_whole
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
-WRONG = 1
-USAGE = 2
-# As a shell says of a process that SIGINT ended.
-INTERRUPTED = 130
 _EPILOG = """\b
 Exit codes:
   0  all is well
@@ -30,42 +25,6 @@ Exit codes:
   2  a wrong option or a wrong setting
   130  Ctrl-C
 `pinformers run` ends as COMMAND does; 126: it cannot be executed, 127: it was not found."""
-
-
-class Commands(click.Group):
-    """List commands as they are written here, and end every error of ours with one sentence."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except SettingsError as exc:
-            _end(str(exc), USAGE)
-        except PinformersError as exc:
-            _end(str(exc), WRONG)
-        except OSError as exc:
-            if exc.errno == errno.EPIPE:
-                raise
-            _end(_sentence(exc), WRONG)
-        except (KeyboardInterrupt, click.Abort):
-            # A question that is left by Ctrl-C is an Abort.
-            click.echo("Interrupted.", err=True)
-            raise click.exceptions.Exit(INTERRUPTED) from None
-
-
-def _sentence(exc: OSError) -> str:
-    if not exc.strerror:
-        return str(exc)
-    # Whatever writes files says which; only the output itself has no name.
-    place = exc.filename or ("the output" if exc.errno == errno.ENOSPC else None)
-    return f"{place}: {exc.strerror}." if place else f"{exc.strerror}."
-
-
-def _end(sentence: str, code: int) -> NoReturn:
-    click.echo(f"pinformers: {sentence}", err=True)
-    raise click.exceptions.Exit(code)
 
 
 def _leave(code: int) -> None:
@@ -123,6 +82,15 @@ def config(as_json: bool) -> None:
     from pinformers import _cli_about
 
     _leave(_cli_about.config(os.environ.get("PINFORMERS_CONFIG"), as_json=as_json))
+
+
+@root.command()
+@_json
+def doctor(as_json: bool) -> None:
+    """Say what works here, and what to change; exits with 1 where something does not work."""
+    from pinformers import _cli_doctor
+
+    _leave(_cli_doctor.doctor(as_json=as_json))
 
 
 @root.command()
@@ -416,21 +384,4 @@ def selftest(as_json: bool) -> None:
 
 def main() -> None:
     """Run the command line."""
-    try:
-        root(prog_name="pinformers")
-    except OSError as exc:
-        # Help is written outside of every command.
-        click.echo(f"pinformers: {_sentence(exc)}", err=True)
-        sys.exit(WRONG)
-    finally:
-        _drop_output()
-
-
-def _drop_output() -> None:
-    """Let go of what cannot be written: at its exit Python would try again, and complain in its own words."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream is not None:
-                stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    run_whole(root)

@@ -37,5 +37,5 @@ def hub_errors(repo: str, cache_dir: str = "") -> Iterator[None]:
         if isinstance(exc, OSError) and exc.errno in _OF_THE_DISK:
             where = exc.filename or cache_dir or "the hub cache"
             raise PinError(repo, f"it cannot be written to {where} ({reason(exc)})") from exc
-        reason = str(exc).strip().splitlines() or [type(exc).__name__]
-        raise PinError(repo, f"the hub did not answer for it ({reason[0].rstrip('.')})") from exc
+        words = str(exc).strip().splitlines() or [type(exc).__name__]
+        raise PinError(repo, f"the hub did not answer for it ({words[0].rstrip('.')})") from exc

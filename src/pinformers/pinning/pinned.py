@@ -179,14 +179,18 @@ class PinnedRepo:
         """Hash a file that looks unlike its record, once for each way that it looks."""
         target = self.cache.file(self.commit, path)
         looks, ledger = signature(target), self._means.ledger
+        found: tuple[PinnedFile, Stat] | None = None
         if ledger.verdict(target, looks) is None:
             found = self._adoption.confirm(path)
             ledger.judge(target, looks, found is not None)
-            if found is not None:
-                with self._noted(str(self._means.catalog.state_dir)):
-                    # Not of a pin that was removed while this was read.
-                    pin = dataclasses.replace(self.pin, files={path: found[0]})
-                    self._means.catalog.amend(pin, Place(self.cache.cache_dir, {path: found[1]}, frozenset(made)))
+        elif made and looks is not None and ledger.verdict(target, looks):
+            # Known from before it was removed and placed anew.
+            found = self.pin.files[path], looks
+        if found is not None:
+            with self._noted(str(self._means.catalog.state_dir)):
+                # Not of a pin that was removed while this was read.
+                pin = dataclasses.replace(self.pin, files={path: found[0]})
+                self._means.catalog.amend(pin, Place(self.cache.cache_dir, {path: found[1]}, frozenset(made)))
         return bool(ledger.verdict(target, looks))
 
     def _fetch(self, path: str, file: PinnedFile, local: bool, brought: list[str]) -> str | None:

@@ -10,6 +10,7 @@ from pinformers.ipfs.cid import CID
 from pinformers.pinning.ledger import PLAIN, Served
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.pinned import PinnedRepo
+from pinformers.pinning.publishing import published
 from pinformers.pinning.references import Reference
 from pinformers.pinning.resolver import Resolver
 from pinformers.sources.base import Source
@@ -64,7 +65,15 @@ def explanation(resolver: Resolver, repo: str, revision: str | None) -> dict[str
         why = _ON_MISS[on_miss] if resolver.hub_allowed or on_miss == "error" else _NO_HUB
         if Reference.parse(repo) is not None:
             why = _REFERENCE
-        return {**said, "commit": None, "root": None, "complete": False, "why": f"no pin names it; {why}", "files": []}
+        return {
+            **said,
+            "commit": None,
+            "root": None,
+            "complete": False,
+            "published": None,
+            "why": f"no pin names it; {why}",
+            "files": [],
+        }
     files = [_file(resolver, pinned, path) for path in sorted(pinned.pin.files)]
     files += [_other(resolver, pinned, path) for path in sorted(pinned.pin.others)]
     return {
@@ -73,6 +82,7 @@ def explanation(resolver: Resolver, repo: str, revision: str | None) -> dict[str
         "root": pinned.pin.root,
         "complete": pinned.pin.complete,
         "why": _named(resolver, pinned),
+        "published": done.to_json() if (done := published(resolver.catalog, pinned.pin)) is not None else None,
         "files": files,
     }
 

@@ -1,0 +1,75 @@
+"""How a command ends: its exit code, and one sentence on stderr where something is wrong."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import Any, NoReturn
+
+import click
+
+from pinformers._errors import PinformersError, SettingsError
+
+WRONG = 1
+USAGE = 2
+# As a shell says of a process that SIGINT ended.
+INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """List commands in the order in which they are written, and end every error of ours with one sentence."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SettingsError as exc:
+            _end(str(exc), USAGE)
+        except PinformersError as exc:
+            _end(str(exc), WRONG)
+        except OSError as exc:
+            if exc.errno == errno.EPIPE:
+                raise
+            _end(_sentence(exc), WRONG)
+        except (KeyboardInterrupt, click.Abort):
+            # A question that is left by Ctrl-C is an Abort.
+            click.echo("Interrupted.", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+def _sentence(exc: OSError) -> str:
+    if not exc.strerror:
+        return str(exc)
+    # Whatever writes files says which; only the output itself has no name.
+    place = exc.filename or ("the output" if exc.errno == errno.ENOSPC else None)
+    return f"{place}: {exc.strerror}." if place else f"{exc.strerror}."
+
+
+def _end(sentence: str, code: int) -> NoReturn:
+    click.echo(f"pinformers: {sentence}", err=True)
+    raise click.exceptions.Exit(code)
+
+
+def run_whole(root: click.Command) -> None:
+    """Run a command line to its end, and leave nothing for Python to say at its exit."""
+    try:
+        root(prog_name="pinformers")
+    except OSError as exc:
+        # Help is written outside of every command.
+        click.echo(f"pinformers: {_sentence(exc)}", err=True)
+        sys.exit(WRONG)
+    finally:
+        _drop_output()
+
+
+def _drop_output() -> None:
+    """Let go of what cannot be written: at its exit Python would try again, and complain in its own words."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

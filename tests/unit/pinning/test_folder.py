@@ -1,0 +1,147 @@
+"""Pinning a folder that ends badly: killed, on a full disk, beside a clock that was set back."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pin_rooms import FILES, REPO, make_resolver, write_folder
+from pinformers._errors import PinError
+from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.catalog import Catalog
+from pinformers.pinning.checking import check
+from pinformers.pinning.folder import pin_folder
+from pinformers.pinning.pinned import PinnedRepo
+from pinformers.pinning.removal import remove_pin
+from pinformers.pinning.resolver import Resolver
+
+FULL = OSError(28, "No space left on device")
+
+
+@pytest.fixture(params=["links", "plain files"])
+def resolver(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resolver:
+    links = request.param == "links"
+    monkeypatch.setattr("huggingface_hub.file_download.are_symlinks_supported", lambda *_: links)
+    return make_resolver(tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_folder(tmp_path / "folder")
+
+
+def left(tmp_path: Path) -> list[str]:
+    """Every file of the hub cache and of the records, but for locks."""
+    found = (path for top in ("hub", "pinformers") for path in (tmp_path / top).rglob("*"))
+    return [str(path) for path in found if path.is_symlink() or (path.is_file() and path.suffix != ".lock")]
+
+
+def fail(*_: object, **__: object) -> None:
+    raise OSError(*FULL.args)
+
+
+def killed_at(count: int, original: Callable[..., object]) -> Callable[..., object]:
+    """Let a process die, as of SIGKILL, when ``original`` has done its work for the ``count``-th time."""
+    calls = iter(range(1, count))
+
+    def dying(*args: object, **keywords: object) -> object:
+        done = original(*args, **keywords)
+        return done if next(calls, None) is not None else os._exit(9)
+
+    return dying
+
+
+def pin_in_a_child(resolver: Resolver, folder: Path) -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            pin_folder(resolver, folder, REPO)
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("where", "count"),
+    [
+        ((Catalog, "add"), 1),
+        ((RepoCache, "add_file"), 1),
+        ((RepoCache, "add_file"), len(FILES)),
+        ((RepoCache, "add_ref"), 1),
+        ((RepoCache, "add_tree"), 1),
+    ],
+)
+def test_what_a_killed_process_left_is_named_and_goes(
+    resolver: Resolver,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: tuple[type, str],
+    count: int,
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(*where, killed_at(count, getattr(*where)))
+        assert pin_in_a_child(resolver, folder) == 9
+    (pin,) = resolver.catalog.pins()
+    assert resolver.find(REPO, None) is None or where[1] in ("add_ref", "add_tree")
+    found = {finding.path: finding for finding in check(resolver.catalog, pin, default_cache=resolver.default_cache)}
+    assert set(found) == set(FILES)
+    bad = [finding for finding in found.values() if finding.state != "good"]
+    assert all("pin the folder it came from again" in finding.why for finding in bad)
+    assert bad or where[1] != "add"
+    removal = remove_pin(resolver.catalog, pin)
+    assert removal.kept == {}
+    assert left(tmp_path) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_pinning_again_after_a_kill_is_whole(
+    resolver: Resolver, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(RepoCache, "add_file", killed_at(2, RepoCache.add_file))
+        assert pin_in_a_child(resolver, folder) == 9
+    pin = pin_folder(resolver, folder, REPO).pin
+    assert {finding.state for finding in check(resolver.catalog, pin)} == {"good"}
+    remove_pin(resolver.catalog, pin)
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "where", [(Catalog, "set_ref"), (PinnedRepo, "settle"), (PinnedRepo, "intend"), (PinnedRepo, "put")]
+)
+def test_what_fails_leaves_nothing(
+    resolver: Resolver, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: tuple[type, str]
+) -> None:
+    monkeypatch.setattr(*where, fail)
+    with pytest.raises(OSError, match="No space left"):
+        pin_folder(resolver, folder, REPO)
+    assert left(tmp_path) == []
+
+
+def test_a_full_disk_is_one_sentence_with_the_place(
+    resolver: Resolver, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(RepoCache, "add_file", fail)
+    with pytest.raises(PinError, match=r"hub.*config.json: it cannot be put in place \(No space left on device\)"):
+        pin_folder(resolver, folder, REPO)
+    # Nobody loads anything here.
+    assert "transformers" not in caplog.text
+
+
+def test_a_folder_pinned_now_wins_over_a_ref_of_tomorrow(resolver: Resolver, folder: Path) -> None:
+    """The clock was set back since the hub's client noted the branch."""
+    ref = RepoCache(resolver.default_cache, REPO).ref_path("main")
+    ref.parent.mkdir(parents=True)
+    ref.write_text("d" * 40)
+    tomorrow = time.time_ns() + 86400 * 10**9
+    os.utime(ref, ns=(tomorrow, tomorrow))
+    pin = pin_folder(resolver, folder, REPO).pin
+    assert resolver.commit(REPO, None) == pin.commit
