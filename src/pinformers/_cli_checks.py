@@ -167,7 +167,8 @@ class Place:
     @property
     def there(self) -> Path:
         """The folder, or the nearest one above it that exists."""
-        return next(path for path in (self.folder, *self.folder.parents) if path.exists())
+        # Of os.path: that of pathlib raises below a folder that may not be entered.
+        return next(path for path in (self.folder, *self.folder.parents) if os.path.exists(path))
 
     @property
     def move(self) -> str:
@@ -241,7 +242,7 @@ def locks_hold(place: Place, probe: Path, lock: Callable[[Path], AbstractContext
     here = f"{place.there}; nothing breaks, but two processes may download the same file"
     try:
         with lock(path):
-            # deferred to a child: a file lock of the same process can be taken twice on some systems.
+            # Another process: where locks belong to a process (fcntl, NFS), it can take its own one twice.
             command = [sys.executable, "-c", _TAKE, str(path)]
             child = subprocess.run(command, capture_output=True, text=True, timeout=_CHILD, check=False)
     except (OSError, NotImplementedError) as exc:

@@ -105,7 +105,8 @@ class _Area:
             while (found := self._found.get(timeout=max(0.001, deadline - time.monotonic()))) is not None:
                 yield found
         except queue.Empty:
-            yield Finding(self._name, "wrong", "What is asked there did not come to an end; is a server overloaded?")
+            said = "Looking at it did not come to an end; a server or a disk hangs there, or is overloaded."
+            yield Finding(self._name, "wrong", said)
 
 
 # -- Kubo -----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.hub_pins import Wanted, pin_model
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.publishing import Published
-from pinformers.pinning.resolver import Resolver
+from pinformers.pinning.resolver import DEFAULT_REVISION, Resolver
 
 
 def push(model: str, name: str | None, revision: str, *, as_json: bool) -> int:
@@ -27,7 +27,7 @@ def push(model: str, name: str | None, revision: str, *, as_json: bool) -> int:
     except (PinformersError, OSError) as exc:
         problem = str(exc)
     if as_json:
-        print_json(_said(pin, done, problem))
+        print_json(_said(pin, revision, done, problem))
     else:
         _print(pin, revision, done)
     if problem:
@@ -47,9 +47,11 @@ def _pinned(resolver: Resolver, model: str, name: str | None, revision: str, *, 
         return pin_model(resolver, Wanted(model, revision), bar.begin).pin
 
 
-def _said(pin: Pin, done: Published | None, problem: str) -> dict[str, Any]:
+def _said(pin: Pin, revision: str, done: Published | None, problem: str) -> dict[str, Any]:
     files = {} if done is None else {path: {"how": how, "why": why} for path, (how, why) in done.files.items()}
     facts = {"model": pin.repo, "commit": pin.commit, "root": pin.root, "load": _load(pin)}
+    if pin.origin != "ipfs":
+        facts["load_by_name"] = _load_by_name(pin, revision)
     sent = {"published": done is not None, "daemon": done.url if done is not None else None}
     return {**facts, **sent, "files": files, "problem": problem}
 
@@ -58,9 +60,17 @@ def _load(pin: Pin) -> str:
     return f'AutoModel.from_pretrained("ipfs://{pin.root}")'
 
 
+def _load_by_name(pin: Pin, revision: str) -> str:
+    at = "" if revision == DEFAULT_REVISION else f', revision="{revision}"'
+    return f'AutoModel.from_pretrained("{pin.repo}"{at})'
+
+
 def _print(pin: Pin, revision: str, done: Published | None) -> None:
     facts = [("model", pin.repo), ("revision", revision), ("commit", pin.commit), ("root CID", pin.root)]
     print_facts([*facts, *publishing(None if done is None else done.to_json())])
     say()
     say("Elsewhere, load it with:")
     say(_load(pin))
+    if pin.origin != "ipfs":
+        say(f"Or by its name, where a catalog that has it is followed (`pinformers catalog publish {pin.repo}`):")
+        say(_load_by_name(pin, revision))

@@ -87,7 +87,10 @@ def config(as_json: bool) -> None:
 @root.command()
 @_json
 def doctor(as_json: bool) -> None:
-    """Say what works here, and what to change; exits with 1 where something does not work."""
+    """Say what works here, and what to change.
+
+    Exits with 1 where something that is configured does not work.
+    """
     from pinformers import _cli_doctor
 
     _leave(_cli_doctor.doctor(as_json=as_json))

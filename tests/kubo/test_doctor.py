@@ -64,12 +64,18 @@ def test_a_cache_that_the_filestore_cannot_refer_to(start_daemon: Start, tmp_pat
 
 def test_a_named_daemon_that_was_stopped(start_daemon: Start, tmp_path: Path) -> None:
     kubo = start_daemon()
-    kubo.process.terminate()
+    address, repo = kubo.multiaddr, kubo.repo.path
+    # Killed, it leaves the file with its address behind.
+    kubo.process.kill()
     kubo.process.wait(20)
-    seen = doctor(tmp_path, 1, PINFORMERS_KUBO_API=kubo.multiaddr, PINFORMERS_GATEWAYS=kubo.gateway)
-    ((level, sentence),) = seen["kubo"]
-    assert level == "wrong"
-    assert sentence.startswith(f"No Kubo daemon can be used at {kubo.multiaddr} (from PINFORMERS_KUBO_API): ")
-    assert "`ipfs daemon`" in sentence
-    assert seen["gateways"][0][0] == "wrong"
-    assert {level for level, _ in seen["hub cache"]} == {"ok"}
+    for origin, environ in (
+        ("PINFORMERS_KUBO_API", {"PINFORMERS_KUBO_API": address}),
+        (str(repo / "api"), {"PINFORMERS_KUBO_API": "", "IPFS_PATH": str(repo)}),
+    ):
+        seen = doctor(tmp_path, 1, PINFORMERS_GATEWAYS=kubo.gateway, **environ)
+        ((level, sentence),) = seen["kubo"]
+        assert level == "wrong"
+        assert sentence.startswith(f"No Kubo daemon can be used at {address} (from {origin}): ")
+        assert "`ipfs daemon`" in sentence
+        assert seen["gateways"][0][0] == "wrong"
+        assert {level for level, _ in seen["hub cache"]} == {"ok"}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from click.testing import CliRunner, Result
 from environment import clean_env
 from pin_rooms import FILES, REPO, write_folder
 from pinformers import __version__, _autostart
+from pinformers._cli_output import on_terminal
+from pinformers._cli_upkeep import _consents
 from pinformers.cli import root
 
 Run = Callable[..., Result]
@@ -355,3 +358,75 @@ def test_rm_of_one_of_two_names_forgets_the_name_only(cli: Run, model: str, tmp_
     assert [line["revisions"] for line in printed(cli("ls", "--json"))] == [["main"]]  # type: ignore[attr-defined]
     assert "all as pinned" in cli("verify").stdout
     assert "freed" in cli("rm", model, "--revision", "main").stdout
+
+
+# -- bad ends -------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_pin_of_a_folder_is_not_well(cli: Run, model: str, tmp_path: Path) -> None:
+    for place in (tmp_path / "pinformers" / "places").rglob("*.json"):
+        place.unlink()
+    shutil.rmtree(tmp_path / "hub")
+    result = cli("verify", code=1)
+    assert result.stdout.count("missing: ") == len(FILES)
+    assert "pin the folder it came from again" in result.stdout
+    cli("pin", str(tmp_path / "folder"), "--as", REPO)
+    assert "all as pinned" in cli("verify").stdout
+
+
+def test_verify_finishes_where_its_records_cannot_be_written(
+    cli: Run, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    for path in (tmp_path / "hub").rglob("blobs/*"):
+        os.utime(path, (1, 1))
+    monkeypatch.setattr("pinformers.pinning.catalog.write_json", read_only)
+    result = cli("verify")
+    assert "all as pinned" in result.stdout
+    assert result.stderr.count("cannot be written") == 1
+
+
+def test_a_terminal_that_was_closed_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not on_terminal(None)
+    monkeypatch.setattr(sys, "stdin", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert not _consents([])
+
+
+@POSIX
+def test_closed_streams_are_no_trouble(tmp_path: Path) -> None:
+    folder = str(write_folder(tmp_path / "folder"))
+    for arguments in (["pin", folder, "--as", REPO], ["verify"], ["flush"]):
+        closed = ["sh", "-c", '"$@" <&- 2>&-', "sh", *CLI, *arguments]
+        done = subprocess.run(closed, env=clean_env(tmp_path), stdout=subprocess.PIPE, text=True)
+        assert (done.returncode, "Traceback" in done.stdout) == (0, False)
+
+
+def test_ctrl_c_is_one_word(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pinformers._cli_pins.list_pins", interrupted)
+    result = cli("ls", code=130)
+    assert (result.stdout, result.stderr) == ("", "Interrupted.\n")
+
+
+@POSIX
+def test_ctrl_c_ends_a_real_process_so(tmp_path: Path) -> None:
+    code = "import os, signal; from pinformers import _cli_pins, cli; "
+    code += "_cli_pins.list_pins = lambda **_: os.kill(os.getpid(), signal.SIGINT); cli.main()"
+    ls = [sys.executable, "-c", code, "ls"]
+    done = subprocess.run(ls, env=clean_env(tmp_path), capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["ls", "--help"], ["ls"], ["ls", "--json"]])
+def test_a_full_disk_under_the_output_is_one_sentence(tmp_path: Path, arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*CLI, *arguments], env=clean_env(tmp_path), stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (done.returncode, done.stderr) == (1, "pinformers: the output: No space left on device.\n")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,13 +33,14 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextmanager
 def somebody_else() -> Iterator[None]:
     """Root may search every folder; nobody may not."""
-    mine = os.geteuid()
-    if mine == 0:
-        os.seteuid(65534)
+    if os.geteuid() != 0:
+        yield
+        return
+    os.setresuid(65534, 65534, 0)
     try:
         yield
     finally:
-        os.seteuid(mine)
+        os.setresuid(0, 0, 0)
 
 
 def test_records_lie_beside_the_cache(settings: Settings, tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_folder_that_keeps_its_tilde_is_none() -> None:
     assert user_folder(lambda name: f"~/.local/share/{name}") is None
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs users and modes")
+@pytest.mark.skipif(not hasattr(os, "setresuid"), reason="needs users and modes")
 def test_a_home_that_may_not_be_searched_is_no_error(settings: Settings, tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0)

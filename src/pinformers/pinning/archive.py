@@ -45,6 +45,8 @@ def written_aside(target: Path) -> Iterator[BinaryIO]:
         raise PinError(
             str(target), "there is something else than a file; give the path of a file, or `-o -` for stdout"
         )
+    if not target.parent.is_dir():
+        raise PinError(str(target), f"the folder {target.parent} is not there; make it first")
     staging = target.with_name(f".{target.name[:40]}.{secrets.token_hex(4)}.staging")
     try:
         with open(staging, "xb") as out:

@@ -3,40 +3,37 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
-import os
 import shutil
-import stat
-import tempfile
-import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pinformers._errors import BadCar, BadContent, BlockNotFound, PinError, SourceError
-from pinformers.ipfs.car import read_car
-from pinformers.ipfs.cid import CID, IDENTITY, RAW, Block
+from pinformers._errors import BadCar, BadContent, PinError, SourceError
+from pinformers.ipfs.cid import CID, RAW, Block
 from pinformers.ipfs.dag import read_block, read_file, walk_directory
 from pinformers.ipfs.dagpb import parse_node
-from pinformers.pinning.adoption import keep_blocks
+from pinformers.pinning.adoption import keep_blocks, now, read_card
 from pinformers.pinning.archive import Progress
 from pinformers.pinning.cache import PART, RepoCache
-from pinformers.pinning.catalog import Catalog, Place
+from pinformers.pinning.car_blocks import CarBlocks, Recut, spool
+from pinformers.pinning.catalog import Catalog, Place, after, read_ref
 from pinformers.pinning.checking import check_file, repair
-from pinformers.pinning.folder import pin_folder
-from pinformers.pinning.pin import Pin, check_path, check_repo, check_revision
+from pinformers.pinning.folder import _SKIPPED, _pinned
+from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision
 from pinformers.pinning.pinned import PinnedRepo
 from pinformers.pinning.records import MALFORMED, lock, write_bytes
-from pinformers.pinning.references import Walk, commit_of, repo_name
+from pinformers.pinning.references import Reference, Walk, commit_of, repo_name
 from pinformers.pinning.removal import Eviction, Removal, remove_pin
 from pinformers.pinning.resolver import Resolver
-from pinformers.sources.base import Chain
+from pinformers.sources.base import Chain, Source
 
 # A record has some 400 bytes a file; one of a hostile hand may unfold to any size out of few blocks.
 _MAX_RECORD = 64 << 20
+# Of every file system that a cache lies on.
+_MAX_NAME = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +61,8 @@ class Imported:
 def import_model(resolver: Resolver, parcel: Parcel, progress: Progress = lambda _: None) -> Imported:
     """Pin the model that a CAR holds, or leave everything as it was and raise PinError or OSError."""
     check_revision(parcel.revision)
-    with _refusals(parcel.label), _spool(parcel.stream, resolver.catalog.state_dir) as spool:
-        blocks = CarBlocks(parcel.stream, spool, progress)
+    with _refusals(parcel.label), spool(parcel.stream, resolver.catalog.state_dir) as copy:
+        blocks = CarBlocks(parcel.stream, copy, progress)
         if not 0 < len(blocks.roots) < 3:
             raise BadContent(f"it names {len(blocks.roots) or 'no'} roots; a model has one, and a second is its record")
         root = blocks.roots[0]
@@ -76,54 +73,6 @@ def import_model(resolver: Resolver, parcel: Parcel, progress: Progress = lambda
             raise PinError(parcel.label, f"it holds {pin.repo} by its own record; import it without --as")
         _check_complete(root, blocks)
         return Imported(_import_ours(resolver, pin, parcel.revision, blocks, progress), root, False)
-
-
-class CarBlocks:
-    """A source of the blocks of one CAR, all verified when it was read; they lie in ``spool``, or in the CAR itself."""
-
-    name = "car"
-    local = True
-
-    def __init__(self, stream: BinaryIO, spool: BinaryIO | None, progress: Progress) -> None:
-        self._file, self._lock = spool or stream, threading.Lock()
-        self._spans: dict[bytes, tuple[int, int]] = {}
-        self.roots, blocks = read_car(stream)
-        for block in blocks:
-            if spool is not None and block.cid.multihash not in self._spans:
-                spool.write(block.data)
-            # Behind a frame that was read, as well as behind a block that was written, stands the block's end.
-            span = self._file.tell() - len(block.data), len(block.data)
-            self._spans.setdefault(block.cid.multihash, span)
-            progress(len(block.data))
-
-    def size(self, cid: CID) -> int:
-        """Return a block's size; raises BlockNotFound."""
-        if cid.hash_code == IDENTITY:
-            return len(cid.digest)
-        if cid.multihash not in self._spans:
-            raise BlockNotFound(self.name, f"it is incomplete, the block {cid} is missing")
-        return self._spans[cid.multihash][1]
-
-    def block(self, cid: CID) -> bytes:
-        """Return the block; raises BlockNotFound."""
-        size = self.size(cid)
-        if cid.hash_code == IDENTITY:
-            return cid.digest
-        with self._lock:
-            self._file.seek(self._spans[cid.multihash][0])
-            return self._file.read(size)
-
-
-def _spool(stream: BinaryIO, folder: Path) -> AbstractContextManager[BinaryIO | None]:
-    """Return a nameless file for the blocks of a pipe; a file on a disk needs none."""
-    try:
-        in_place = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
-    except io.UnsupportedOperation:
-        in_place = False
-    if in_place:
-        return nullcontext(None)
-    folder.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryFile(dir=folder)
 
 
 @contextmanager
@@ -147,13 +96,16 @@ def _read_record(blocks: CarBlocks) -> Pin:
     try:
         value = json.loads(text)
         pin = dataclasses.replace(Pin.from_json(value), learned="")
-        right = pin.files and pin.root == str(blocks.roots[0])
+        right = pin.files and value["root"] == pin.root == str(blocks.roots[0])
     except (PinError, *MALFORMED) as exc:
         raise BadContent(f"its second root is no record of a pin ({exc})") from exc
     if not right:
         raise BadContent(f"its record speaks of {pin.root} and its first root is {blocks.roots[0]}")
     if pin.origin != "hub" and pin.commit != commit_of(blocks.roots[0]):
         raise BadContent(f"its record says the commit {pin.commit}, which is not that of {blocks.roots[0]}")
+    by_content = Reference.parse(pin.repo) is not None
+    if by_content != (pin.origin == "ipfs") or (by_content and pin.repo != repo_name(blocks.roots[0])):
+        raise BadContent(f"its record calls {blocks.roots[0]} {pin.repo}, a name that is not its own")
     return pin
 
 
@@ -179,85 +131,130 @@ def _check_room(folder: Path, size: int) -> None:
         raise PinError(str(folder), f"the model needs {size} bytes and {free} are free; make room first")
 
 
-def _import_ours(resolver: Resolver, pin: Pin, revision: str, blocks: CarBlocks, progress: Progress) -> PinnedRepo:
-    catalog, known = resolver.catalog, resolver.catalog.pin(pin.repo, pin.commit, pin.repo_type)
-    _check_known(pin, known)
-    folders = _check_reference(pin, blocks)
-    draft = resolver.bind(pin, revision, [blocks])
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """What is to be put in place: a pin, who delivers its blocks, and the nodes of folders that others built."""
+
+    pin: Pin
+    source: Source
+    folders: tuple[Block, ...] = ()
+
+
+def _bring(resolver: Resolver, model: _Model, revision: str, progress: Progress) -> PinnedRepo:
+    catalog, pin = resolver.catalog, model.pin
+    known = catalog.pin(pin.repo, pin.commit, pin.repo_type)
+    draft = resolver.bind(pin, revision, [model.source])
+    pin = _agreed(pin, known, draft.cache)
     missing = {file.cid: file.size for path, file in pin.files.items() if draft.state(path) != "here"}
     _check_room(Path(draft.cache.cache_dir), sum(missing.values()))
     before = _Before(catalog, draft.cache, pin, known)
     try:
-        keep_blocks(catalog, CID.parse(pin.root), folders)
-        pinned = resolver.bind(catalog.add(pin), revision, [blocks])
+        keep_blocks(catalog, CID.parse(pin.root), model.folders)
+        pinned = resolver.bind(catalog.add(pin), revision, [model.source])
+        # Before the first byte: what a killed process had no time to note, nobody would ever delete.
+        pinned.intend(pin.files)
         for path in pin.files:
-            _place(resolver, pinned, path, blocks)
+            _place(resolver, pinned, path, model.source, known)
             progress(pin.files[path].size)
+        if pin.origin == "folder" and pin.info is None:
+            card = read_card(pinned.cache.file(pin.commit, "README.md"))
+            pinned = resolver.bind(catalog.add(dataclasses.replace(pin, info=card)), revision, [model.source])
         pinned.settle()
         # Last, so that the name never stands for half a model.
-        catalog.set_ref(pin.repo, revision, pin.commit, pin.repo_type)
+        _name(resolver, pinned, revision)
     except BaseException:
         before.restore(resolver.policy.lock_timeout)
         raise
     return resolver.bind(pinned.pin, revision, resolver.sources)
 
 
-def _place(resolver: Resolver, pinned: PinnedRepo, path: str, blocks: CarBlocks) -> None:
-    if pinned.state(path) == "changed":
-        # What lies there under this name may be right all the same; if not, here are the right bytes.
-        finding = check_file(resolver.catalog, pinned.pin, pinned.cache, path)
-        if finding.state != "good":
-            repair(resolver, finding, [blocks])
-    elif not pinned.place(path):
-        raise PinError(f"{pinned.repo}/{path}", "it could not be put into the hub cache; the log says why")
+def _place(resolver: Resolver, pinned: PinnedRepo, path: str, source: Source, known: Pin | None) -> None:
+    if pinned.state(path) != "changed":
+        pinned.put(path)
+        return
+    # What lies there under this name may be right all the same; if not, here are the right bytes.
+    finding = check_file(resolver.catalog, pinned.pin, pinned.cache, path)
+    if finding.state == "good":
+        return
+    if pinned.pin.origin == "hub" and (known is None or path not in known.files):
+        # The hub's client wrote it and nobody pinned it: a CAR has no more right to the name than those bytes have.
+        advice = f"the hub cache holds other bytes for it ({finding.why}); delete {finding.file} if they are wrong"
+        raise PinError(f"{pinned.repo}/{path}", advice)
+    repair(resolver, finding, [source])
 
 
-def _check_known(pin: Pin, known: Pin | None) -> None:
-    for path, file in (known.files if known is not None else {}).items():
-        new = pin.files.get(path, file)
-        if new.cid != file.cid and (not file.sha256 or new.sha256 != file.sha256):
-            raise PinError(f"{pin.repo}@{pin.commit}", f"{path} is pinned with other bytes; `pinformers rm` it first")
+def _name(resolver: Resolver, pinned: PinnedRepo, revision: str) -> None:
+    catalog, pin = resolver.catalog, pinned.pin
+    noted = catalog.ref(pin.repo, revision, pin.repo_type)
+    if noted is None or noted[0] != pin.commit or resolver.commit(pin.repo, revision) != pin.commit:
+        now_on = after(noted, read_ref(pinned.cache.ref_path(revision)))
+        catalog.set_ref(pin.repo, revision, pin.commit, pin.repo_type, noted=now_on)
 
 
-def _check_reference(pin: Pin, blocks: CarBlocks) -> tuple[Block, ...]:
-    """Return the folders of a pin that is named by a CID of others, if it is what that CID says."""
-    if not pin.root_cid:
-        return ()
-    root = CID.parse(pin.root_cid)
+def _agreed(pin: Pin, known: Pin | None, cache: RepoCache) -> Pin:
+    """Join to each file what the hub said of it here, which is then held against its bytes.
+
+    Raises PinError where the CAR contradicts what is known of the commit: its name does not make its files true.
+    """
+    files, tree = known.files if known is not None else {}, cache.tree(pin.commit)
+    listing = {**(tree or {}), **(known.others if known is not None else {})}
+    listing |= {path: file.hub for path, file in files.items()}
+    agreed: dict[str, PinnedFile] = {}
+    for path, file in pin.files.items():
+        subject, ours = f"{pin.repo}@{pin.commit}", files.get(path, file)
+        if ours.cid != file.cid and (not ours.sha256 or ours.sha256 != file.sha256):
+            raise PinError(subject, f"{path} is pinned with other bytes; `pinformers rm` it first")
+        if any(len(name.encode()) > _MAX_NAME for name in path.split("/")):
+            raise PinError(subject, f"{path} has a name of more than {_MAX_NAME} bytes, which no file can have")
+        if path not in listing and (tree is not None or (known is not None and known.listed)):
+            raise PinError(subject, f"the listing of it that is here has no {path}")
+        hub = {**file.hub, **listing.get(path, {})}
+        try:
+            agreed[path] = PinnedFile.from_json({**file.to_json(), "sha256": ours.sha256 or file.sha256, "hub": hub})
+        except MALFORMED as exc:
+            raise PinError(subject, f"{path} is not the file that the hub named here ({exc})") from exc
+    return dataclasses.replace(pin, files=agreed)
+
+
+def _import_ours(resolver: Resolver, pin: Pin, revision: str, blocks: CarBlocks, progress: Progress) -> PinnedRepo:
+    root = CID.parse(pin.root)
     walk = Walk(Chain([blocks]))
     said = walk.pin(root).files
-    if walk.alone is not None:
+    if walk.alone is not None and pin.root_cid:
         said = dict.fromkeys(pin.files, walk.alone)
+    # A raw block has no size of its own to contradict the record: one of zero bytes would pass for any.
     same = {path: (file.cid, file.size) for path, file in said.items()}
-    if pin.repo != repo_name(root) or same != {path: (file.cid, file.size) for path, file in pin.files.items()}:
+    if same != {path: (file.cid, file.size) for path, file in pin.files.items()}:
         raise BadContent(f"its record does not say what {root} holds")
-    return tuple(walk.folders.values())
+    folders = tuple(walk.folders.values()) if pin.root_cid else ()
+    return _bring(resolver, _Model(pin, blocks, folders), revision, progress)
+
+
+# -- CARs of others -------------------------------------------------------------------------------------------
 
 
 def _import_foreign(resolver: Resolver, parcel: Parcel, blocks: CarBlocks, progress: Progress) -> PinnedRepo:
+    """Pin a folder of others as ``pin_folder`` would pin it from a disk, so that equal folders are equal pins."""
     if parcel.name is None:
         raise PinError(parcel.label, "it names no model, others made it; say what to pin it as: --as org/model")
-    check_repo(parcel.name)
-    root, state_dir = blocks.roots[0], resolver.catalog.state_dir
+    if Reference.parse(check_repo(parcel.name)) is not None:
+        raise PinError(parcel.name, "a name by content is not free to choose; say --as org/model")
+    root = blocks.roots[0]
     if parse_node(root, read_block(root, blocks.block)).kind in ("raw", "file"):
         raise BadContent(f"its root {root} is a file; a model is a folder")
     _check_complete(root, blocks)
-    files = [(check_path(path), cid, size) for path, cid, size in walk_directory(root, blocks.block)]
-    _check_room(state_dir, sum(blocks.size(cid) if cid.codec == RAW else size for _, cid, size in files))
-    state_dir.mkdir(parents=True, exist_ok=True)
-    cache = resolver.bind(Pin(parcel.name, ""), parcel.revision, []).cache
-    parts = _parts(cache)
-    try:
-        with tempfile.TemporaryDirectory(prefix="import-", dir=state_dir) as staging:
-            for path, cid, _ in files:
-                target = Path(staging) / path
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with open(target, "xb") as out:
-                    out.writelines(read_file(cid, blocks.block))
-            return pin_folder(resolver, Path(staging), parcel.name, parcel.revision, progress)
-    except BaseException:
-        _drop_parts(cache, parts)
-        raise
+    found = {check_path(path): (cid, size) for path, cid, size in walk_directory(root, blocks.block)}
+    found = {path: (cid, blocks.size(cid) if cid.codec == RAW else size) for path, (cid, size) in found.items()}
+    found = {path: of for path, of in found.items() if not _SKIPPED.intersection(path.split("/"))}
+    if not found:
+        raise BadContent(f"the folder {root} holds no file")
+    _check_room(Path(resolver.default_cache), sum(size for _, size in found.values()))
+    recut = Recut(blocks, progress)
+    dags = {path: recut.add(*of) for path, of in sorted(found.items())}
+    files = {path: _pinned(path, dag) for path, dag in dags.items()}
+    draft = Pin(parcel.name, "", files, listed=True, origin="folder", pinned_at=now())
+    pin = dataclasses.replace(draft, commit=commit_of(draft.directory().cid))
+    return _bring(resolver, _Model(pin, recut), parcel.revision, progress)
 
 
 # -- undoing --------------------------------------------------------------------------------------------------

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from pathlib import Path
 
 import pytest
 
 from pin_rooms import PIN, pinned
-from pinformers.pinning.catalog import Catalog, Place
+from pinformers.pinning.catalog import Catalog, OneWork, Place, after
 
 
 @pytest.fixture
@@ -81,3 +82,58 @@ def test_remove_forgets_the_pin_its_places_and_its_refs(catalog: Catalog) -> Non
     assert catalog.pin("org/model", PIN.commit) is None
     assert catalog.places(PIN) == []
     assert catalog.refs("org/model") == {"other": "d" * 40}
+
+
+def test_what_was_removed_meanwhile_stays_removed(catalog: Catalog) -> None:
+    place = Place("/cache", {"a.json": (1, 2, 3)})
+    assert catalog.amend(PIN, place) is None
+    catalog.add(PIN)
+    assert catalog.amend(PIN, place) == PIN
+    assert catalog.place(PIN, "/cache") == place
+    catalog.remove(PIN)
+    assert catalog.amend(PIN, place) is None
+    assert list(catalog.pins()) == []
+    assert catalog.places(PIN) == []
+
+
+def test_one_work_adds_once_and_brings_nothing_back(catalog: Catalog) -> None:
+    work = OneWork(catalog)
+    place = Place("/cache", {"a.json": (1, 2, 3)})
+    assert work.add(PIN) == PIN
+    assert work.add(PIN, place) == PIN
+    catalog.remove(PIN)
+    assert not work.add(PIN, place).files
+    assert list(catalog.pins()) == []
+    assert OneWork(catalog).add(PIN, place) == PIN
+
+
+def test_a_removal_that_is_killed_can_be_run_again(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records without a pin are found by nobody: not by `rm`, not by `gc`."""
+    unlink, left = Path.unlink, [0]
+
+    def dying(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix != ".lock":
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", dying)
+    for steps in range(4):
+        left[0] = 99
+        catalog.add(PIN, Place("/one", {"a.json": (1, 2, 3)}))
+        catalog.add(PIN, Place("/two", {"a.json": (1, 2, 3)}))
+        catalog.set_ref(PIN.repo, "main", PIN.commit)
+        left[0] = steps
+        with pytest.raises(KeyboardInterrupt):
+            catalog.remove(PIN)
+        assert list(catalog.pins()) == [PIN]
+        left[0] = 99
+        catalog.remove(PIN)
+        assert [path for path in catalog.state_dir.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+
+
+def test_a_note_stands_over_all_that_were_seen() -> None:
+    now = time.time_ns()
+    assert after(None, ("c" * 40, 1)) >= now
+    assert after(("c" * 40, now + 10**12), None) == now + 10**12 + 1

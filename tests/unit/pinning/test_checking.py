@@ -1,20 +1,24 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
 import pytest
 
 from hub_stub import HubStub
-from pin_rooms import FILES, REPO, fill_cache, make_resolver, write_folder
+from pin_rooms import FILES, REPO, MemorySource, fill_cache, make_resolver, write_folder
 from pinformers._errors import PinError
 from pinformers.ipfs.cid import CID
 from pinformers.pinning.adoption import Adoption, Facts, Watch, keep_blocks, kept_blocks
-from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.cache import STAGING, RepoCache
 from pinformers.pinning.checking import Finding, bytes_to_check, check, repair
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.pin import Pin
+from pinformers.pinning.records import write_json
+from pinformers.pinning.removal import remove_pin
 from pinformers.pinning.resolver import Resolver
+from pinformers.pinning.sweeping import Garbage, find_garbage
 
 
 @pytest.fixture(params=["links", "plain files"])
@@ -207,3 +211,68 @@ def test_a_link_to_another_file_of_the_model_loses_the_link_only(tmp_path: Path)
     link.symlink_to(os.path.relpath(other.resolve(), link.parent))
     assert repair(resolver, only_bad(resolver, pin)) == "hub cache"
     assert other.read_bytes() == FILES["model.safetensors"]
+
+
+def test_a_pin_that_is_removed_while_its_files_are_read_stays_removed(resolver: Resolver, theirs: Pin) -> None:
+    def remove(_: int) -> None:
+        remove_pin(resolver.catalog, theirs)
+
+    assert {finding.state for finding in check(resolver.catalog, theirs, remove)} == {"good"}
+    assert list(resolver.catalog.pins()) == []
+    assert resolver.catalog.places(theirs) == []
+
+
+def test_a_record_that_cannot_be_written_stops_no_check(
+    resolver: Resolver, ours: Pin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    for path in FILES:
+        os.utime(cache_of(resolver).file(ours.commit, path), (1, 1))
+    monkeypatch.setattr("pinformers.pinning.catalog.write_json", read_only)
+    found = findings(resolver, ours)
+    assert {finding.path for finding in found} == set(FILES)
+    assert {(finding.state, finding.unrecorded) for finding in found} == {("good", "Read-only file system")}
+
+
+def test_a_folder_that_never_came_into_a_cache_is_missing(resolver: Resolver, ours: Pin) -> None:
+    (place,) = resolver.catalog.places(ours)
+    cache_of(resolver).file(ours.commit, "config.json").unlink()
+    write_json(
+        resolver.catalog.place_path(ours, place.cache_dir),
+        {**place.to_json(), "files": {path: stat for path, stat in place.files.items() if path != "config.json"}},
+    )
+    bad = only_bad(resolver, ours)
+    assert (bad.path, bad.state) == ("config.json", "missing")
+    assert "pin the folder it came from again" in bad.why
+    resolver.catalog.place_path(ours, place.cache_dir).unlink()
+    assert findings(resolver, ours) == []
+    found = list(check(resolver.catalog, ours, default_cache=resolver.default_cache))
+    assert {finding.path for finding in found if finding.state == "missing"} >= {"config.json"}
+    assert all(finding.file.is_relative_to(cache_of(resolver).folder) for finding in found)
+
+
+def test_a_pin_of_others_that_is_not_here_misses_nothing(resolver: Resolver, ours: Pin) -> None:
+    learned = dataclasses.replace(ours, commit="d" * 40, learned="a catalog")
+    resolver.catalog.add(learned)
+    assert list(check(resolver.catalog, learned, default_cache=resolver.default_cache)) == []
+
+
+def test_what_a_repair_has_set_aside_is_no_garbage_meanwhile(resolver: Resolver, ours: Pin) -> None:
+    target = spoil(resolver, ours)
+    os.utime(target, (1, 1))
+    os.utime(cache_of(resolver).file(ours.commit, "model.safetensors"), (1, 1), follow_symlinks=False)
+
+    class Looking(MemorySource):
+        def block(self, cid: CID) -> bytes:
+            garbage.extend(find_garbage(resolver.catalog, resolver.default_cache))
+            aside.extend(cache_of(resolver).folder.rglob(f"*{STAGING}"))
+            return super().block(cid)
+
+    garbage: list[Garbage] = []
+    aside: list[Path] = []
+    with pytest.raises(PinError):
+        repair(resolver, only_bad(resolver, ours), [Looking({})])
+    assert aside
+    assert garbage == []

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -122,3 +126,43 @@ def test_bytes_that_contradict_the_hub_are_named(resolver: Resolver, hub: HubStu
     pinned = pin(resolver)
     assert list(pinned.rejected) == ["config.json"]
     assert "config.json" not in pinned.pin.files
+
+
+def test_update_follows_the_branch_also_where_the_clock_was_set_back(resolver: Resolver, hub: HubStub) -> None:
+    hub.add(REPO, dict(FILES))
+    first = pin(resolver).pin
+    tomorrow = time.time_ns() + 86400 * 10**9
+    for noted, path in enumerate(
+        (
+            RepoCache(resolver.default_cache, REPO).ref_path("main"),
+            resolver.catalog.pin_path(REPO, first.commit).parent / "refs" / "main",
+        )
+    ):
+        os.utime(path, ns=(tomorrow + noted, tomorrow + noted))
+    hub.add(REPO, {"config.json": b"{}"})
+    newer = pin(resolver, update=True).pin
+    assert newer.commit != first.commit
+    assert resolver.commit(REPO, None) == newer.commit
+
+
+def test_a_full_disk_is_not_the_hub_s_fault(
+    resolver: Resolver, hub: HubStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", full)
+    place = re.escape(str(tmp_path / "hub"))
+    with pytest.raises(PinError, match=rf"^org/model: it cannot be written to {place} \(No space left on device\)$"):
+        pin(resolver)
+
+
+def test_sources_that_cannot_deliver_leave_it_to_the_hub_without_a_word(
+    resolver: Resolver, hub: HubStub, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub.add(REPO, dict(FILES))
+    first = pin(resolver).pin
+    shutil.rmtree(RepoCache(resolver.default_cache, REPO).folder)
+    assert pin(resolver).how == "downloaded"
+    assert list(resolver.catalog.pins()) == [first]
+    assert "Plain transformers goes on" not in caplog.text

@@ -9,9 +9,10 @@ import pytest
 
 from hub_stub import HubStub
 from pin_rooms import FILES, REPO, fill_cache, make_resolver
-from pinformers.pinning.adoption import Facts
+from pinformers.pinning.adoption import Facts, Watch
 from pinformers.pinning.catalog import Catalog
-from pinformers.pinning.recorder import Job, Recorder
+from pinformers.pinning.recorder import Job, Recorder, record
+from pinformers.pinning.removal import remove_pin
 
 
 @pytest.fixture
@@ -156,3 +157,49 @@ def test_close_stops_a_long_job_between_two_chunks(
 
 def test_the_resolver_of_one_process_is_not_asked_for_a_snapshot_it_did_not_see(tmp_path: Path) -> None:
     assert make_resolver(tmp_path).recorder.flush(1)
+
+
+def test_a_pin_that_is_removed_while_its_files_are_hashed_stays_removed(
+    catalog: Catalog, tmp_path: Path, commit: str
+) -> None:
+    def remove(_: int) -> None:
+        for pin in catalog.pins():
+            remove_pin(catalog, pin)
+
+    assert not record(catalog, job(tmp_path, commit), Watch(progress=remove)).files
+    assert list(catalog.pins()) == []
+    assert catalog.refs(REPO) == {}
+
+
+def test_a_job_whose_pin_is_removed_before_it_begins_is_none(catalog: Catalog, tmp_path: Path, commit: str) -> None:
+    pin = record(catalog, job(tmp_path, commit), Watch())
+    recorder = Recorder(catalog)
+    with recorder.loading():
+        recorder.add(job(tmp_path, commit))
+        remove_pin(catalog, pin)
+    assert recorder.flush(30)
+    assert list(catalog.pins()) == []
+
+
+def test_a_flush_that_is_interrupted_makes_no_later_load_slower(
+    catalog: Catalog, tmp_path: Path, commit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    recorder = Recorder(catalog)
+    with recorder.loading():
+        assert not recorder._may_run()
+        monkeypatch.setattr(recorder._wake, "wait_for", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            recorder.flush(30)
+        assert not recorder._may_run()
+
+
+def test_a_child_that_was_forked_inside_a_load_may_record(catalog: Catalog) -> None:
+    recorder = Recorder(catalog)
+    with recorder.loading():
+        recorder.forked()
+    assert recorder._may_run()
+    with recorder.loading():
+        assert not recorder._may_run()

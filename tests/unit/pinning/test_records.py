@@ -58,3 +58,15 @@ def test_a_lock_that_is_held_too_long_is_gone_without(tmp_path: Path) -> None:
     other.join(10)
     with records.lock(tmp_path / "l.lock", 1.0) as got:
         assert got
+
+
+def test_a_full_disk_names_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(records, "sync", full)
+    with pytest.raises(OSError, match=r"record\.json") as caught:
+        records.write_json(tmp_path / "record.json", {})
+    assert caught.value.filename == str(tmp_path / "record.json")
+    assert records.reason(caught.value) == "No space left on device"
+    assert records.reason(OSError("odd")) == "odd"

@@ -8,7 +8,7 @@ import pytest
 from hub_stub import HubStub
 from pin_rooms import FILES, REPO, fill_cache, make_resolver, tree, write_folder
 from pinformers.pinning.adoption import Adoption, Facts, Watch
-from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.cache import STAGING, RepoCache
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.recorder import Job
@@ -162,3 +162,14 @@ def test_inner_blocks_that_no_other_pin_needs_go_too(tmp_path: Path) -> None:
     assert kept.exists()
     remove_pin(resolver.catalog, two.pin)
     assert not kept.exists()
+
+
+def test_a_link_that_a_killed_repair_set_aside_keeps_no_blob(tmp_path: Path) -> None:
+    resolver = make_resolver(tmp_path)
+    pin = bring(resolver, tmp_path / "one")
+    link = RepoCache(resolver.default_cache, REPO).file(pin.commit, "config.json")
+    blob = link.resolve()
+    link.rename(link.with_name(f"{link.name}.01234567{STAGING}"))
+    removal = remove(resolver, pin)
+    assert removal.kept == {}
+    assert not blob.exists()

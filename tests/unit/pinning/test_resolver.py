@@ -266,3 +266,21 @@ def test_an_unwritable_state_is_a_warning_not_an_error(
     resolver.seen(REPO, None, [path], repo_type="model")
     resolver.seen(REPO, None, [path], repo_type="model")
     assert caplog.text.count("Nothing is recorded") == 1
+
+
+def test_a_pin_that_is_removed_while_a_file_is_hashed_stays_removed(
+    pinned: PinnedRepo, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    confirm = Adoption.confirm
+
+    def slow(adoption: Adoption, path: str) -> object:
+        found = confirm(adoption, path)
+        resolver.catalog.remove(pinned.pin)
+        return found
+
+    monkeypatch.setattr(Adoption, "confirm", slow)
+    os.utime(pinned.cache.file(pinned.commit, "config.json"), ns=(1, 1))
+    # Its bytes are right all the same.
+    assert pinned.deliver(["config.json"])
+    assert list(resolver.catalog.pins()) == []
+    assert resolver.catalog.places(pinned.pin) == []

@@ -10,7 +10,7 @@ import pytest
 from pin_rooms import FILES, REPO, make_resolver, tree, write_folder
 from pinformers.pinning import sweeping
 from pinformers.pinning.adoption import keep_blocks
-from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.cache import PART, RepoCache
 from pinformers.pinning.checking import caches_away, check
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.pin import Pin
@@ -143,3 +143,23 @@ def test_a_cache_folder_that_is_not_there_is_forgotten_only_when_told(tmp_path: 
     (found,) = find_garbage(resolver.catalog, resolver.default_cache, moved=True)
     found.sweep()
     assert resolver.catalog.places(pinned.pin) == []
+
+
+def test_a_link_that_was_set_aside_and_leads_nowhere_goes(resolver: Resolver, pin: Pin, tmp_path: Path) -> None:
+    snapshot = tmp_path / "hub" / "models--org--model" / "snapshots" / pin.commit
+    link = snapshot / f"config.json.01234567{sweeping.STAGING}"
+    link.symlink_to("../../blobs/gone")
+    assert garbage(resolver) == []
+    os.utime(link, (1, 1), follow_symlinks=False)
+    (found,) = garbage(resolver)
+    assert (found.path, found.kind, found.size) == (link, "staging", 0)
+    found.sweep()
+    assert not link.is_symlink()
+
+
+def test_the_part_of_a_fetch_goes_when_nobody_took_it_up(resolver: Resolver, pin: Pin, tmp_path: Path) -> None:
+    part = tmp_path / "hub" / "models--org--model" / "blobs" / f"{'a' * 40}.01234567{PART}"
+    part.write_bytes(b"half")
+    assert garbage(resolver) == []
+    age(part)
+    assert [item.path for item in garbage(resolver)] == [part]
