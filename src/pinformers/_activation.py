@@ -248,8 +248,8 @@ def explain(model: str, revision: str | None = None) -> dict[str, Any]:
     """Say, file by file, from where ``model`` would be or was served in this process, and why.
 
     Returns:
-        ``model``, ``revision``, ``commit``, ``root``, ``complete`` and ``files``: a list of dicts with ``path``,
-        ``size`` (bytes), ``cid``, ``source``, ``why`` and ``served`` (whether it was, in this process).
+        ``model``, ``revision``, ``commit``, ``root``, ``complete``, ``published`` and ``files``: a list of dicts with
+        ``path``, ``size`` (bytes), ``cid``, ``source``, ``why`` and ``served`` (whether it was, in this process).
     """
     # deferred: the pin wing, see Handle.resolver.
     from pinformers.pinning.reporting import explanation

@@ -22,13 +22,12 @@ from pinformers._cli_checks import (
 from pinformers._cli_output import plural, print_json, print_table, say
 from pinformers._composition import hub_cache, read_settings
 from pinformers._discovery import DEFAULT_API
-from pinformers._errors import SourceError
+from pinformers._errors import Refusal, SourceError
 from pinformers._settings import Loaded, Settings
 from pinformers.ipfs.cid import CID
 from pinformers.sources.cluster import ClusterNode
 from pinformers.sources.http import Address, Connections, Exchange, Network, redacted
 from pinformers.sources.kubo import KuboNode
-from pinformers.sources.refusal import Refusal
 from pinformers.sources.trustless import Gateway
 
 Check = Callable[[], Iterable[Finding]]

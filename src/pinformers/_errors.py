@@ -18,12 +18,17 @@ PinformersError
 │   └── BadCar                     a CAR stream that is cut short or malformed
 └── SourceError (OSError)          a source did not deliver
     ├── SourceUnavailable          the source itself cannot be reached
+    │   └── Refusal                    what one server did instead of answering
     └── BlockNotFound              the source answers and does not have the block
 
 Every error is built from its fields alone, so it survives pickle, and prints one sentence.
 """
 
 from __future__ import annotations
+
+from typing import Literal
+
+Kind = Literal["absent", "unspoken", "busy", "broken", "stalled", "failed", "lie"]
 
 
 class PinformersError(Exception):
@@ -216,6 +221,20 @@ class SourceError(PinformersError, OSError):
 
 class SourceUnavailable(SourceError):
     """The source itself cannot be reached."""
+
+
+class Refusal(SourceUnavailable):
+    """What one server did instead of answering: its ``kind`` says what may be asked of it next.
+
+    ``absent``: it does not have this one. ``unspoken``: it does not know this format. ``busy``: ask again after
+    ``wait`` seconds, None where it names no time. ``broken``: the answer ended early. ``stalled``: none came in time.
+    ``lie``: other bytes than were asked for. ``failed``: anything else.
+    """
+
+    def __init__(self, source: str, reason: str, kind: Kind = "failed", wait: float | None = None) -> None:
+        super().__init__(source, reason)
+        self.args = (source, reason, kind, wait)
+        self.kind, self.wait = kind, wait
 
 
 class BlockNotFound(SourceError):

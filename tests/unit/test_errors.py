@@ -32,6 +32,7 @@ ERRORS: dict[type[PinformersError], tuple[dict[str, object], type[Exception]]] =
     _errors.BadCar: ({"reason": "the header is cut short"}, ValueError),
     _errors.SourceError: ({"source": "embedded", "reason": "nobody knows"}, OSError),
     _errors.SourceUnavailable: ({"source": "kubo", "reason": "connection refused"}, OSError),
+    _errors.Refusal: ({"source": "gateway", "reason": "429", "kind": "busy", "wait": 5.0}, OSError),
     _errors.BlockNotFound: ({"source": "gateway", "reason": "404"}, OSError),
 }
 CASES = [pytest.param(cls, fields, base, id=cls.__name__) for cls, (fields, base) in ERRORS.items()]
@@ -62,7 +63,9 @@ def test_it_survives_pickle_and_copy_with_its_fields(
         assert (str(other), other.args, vars(other)) == (str(error), error.args, vars(error))
 
 
-@pytest.mark.parametrize(("cls", "fields", "base"), [case for case in CASES if case.id != "BadContent"])
+@pytest.mark.parametrize(
+    ("cls", "fields", "base"), [case for case in CASES if case.id not in ("BadContent", "Refusal")]
+)
 def test_it_prints_one_sentence(cls: type[PinformersError], fields: dict[str, object], base: type[Exception]) -> None:
     text = str(cls(*fields.values()))
     assert "\n" not in text

@@ -97,6 +97,11 @@ class Catalog:
         folder = repo_folder(pin.repo, pin.repo_type)
         return lock(self.state_dir / "locks" / f"{folder}.lock", self._lock_timeout)
 
+    def alone(self, pin: Pin) -> AbstractContextManager[bool]:
+        """Hold the lock under which a pin is brought, or removed, as a whole: half of each would be nobody's."""
+        name = f"{repo_folder(pin.repo, pin.repo_type)}-{pin.commit}.lock"
+        return lock(self.state_dir / "locks" / name, self._lock_timeout)
+
     def forget_ref(self, repo: str, revision: str, repo_type: str = "model") -> None:
         """Forget at which commit a branch or tag was seen."""
         self._ref_path(repo, revision, repo_type).unlink(missing_ok=True)

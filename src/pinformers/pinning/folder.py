@@ -10,11 +10,11 @@ from pathlib import Path
 from pinformers._errors import PinError
 from pinformers.ipfs.unixfs import FileDag, hash_file
 from pinformers.pinning.adoption import keep_blocks, now, read_card
-from pinformers.pinning.catalog import after, read_ref
+from pinformers.pinning.catalog import Catalog, after, read_ref
 from pinformers.pinning.checking import check_file, repair
 from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision
 from pinformers.pinning.pinned import PinnedRepo
-from pinformers.pinning.removal import remove_pin
+from pinformers.pinning.removal import take_back
 from pinformers.pinning.resolver import Resolver
 from pinformers.sources.embedded import EmbeddedSource, LocalFile
 
@@ -74,19 +74,29 @@ def pin_folder(
     check_revision(revision)
     dags = {path: hash_file(folder / path, git=True, progress=progress) for path in _paths(folder)}
     pin = _committed(folder, repo, dags)
-    known = resolver.catalog.pin(repo, pin.commit)
-    try:
-        pinned = _bring(resolver, pin, folder, dags, revision, progress)
-        # Last, so that the name never stands for half a model.
-        pinned.settle()
-        noted = after(resolver.catalog.ref(repo, revision), read_ref(pinned.cache.ref_path(revision)))
-        resolver.catalog.set_ref(repo, revision, pin.commit, noted=noted)
-    except BaseException:
-        # Half a model is worth nothing, and a full disk wants its bytes back; what was pinned before stays.
-        if known is None:
-            remove_pin(resolver.catalog, pin)
-        raise
+    with resolver.catalog.alone(pin):
+        known = resolver.catalog.pin(repo, pin.commit)
+        try:
+            pinned = _bring(resolver, pin, folder, dags, revision, progress)
+            # Last, so that the name never stands for half a model.
+            pinned.settle()
+            _check_whole(resolver.catalog, pin)
+            noted = after(resolver.catalog.ref(repo, revision), read_ref(pinned.cache.ref_path(revision)))
+            resolver.catalog.set_ref(repo, revision, pin.commit, noted=noted)
+        except BaseException:
+            # Half a model is worth nothing, and a full disk wants its bytes back; what was pinned before stays.
+            if known is None:
+                take_back(resolver.catalog, pin)
+            raise
     return resolver.bind(pinned.pin, revision, resolver.sources)
+
+
+def _check_whole(catalog: Catalog, pin: Pin) -> None:
+    found = catalog.pin(pin.repo, pin.commit)
+    if found is None or set(found.files) != set(pin.files):
+        # By somebody who had waited for the lock long enough.
+        take_back(catalog, pin)
+        raise PinError(pin.repo, "it was removed while it was being pinned; pin the folder again")
 
 
 def _committed(folder: Path, repo: str, dags: dict[str, FileDag]) -> Pin:

@@ -29,6 +29,12 @@ class Removal:
 
 def remove_pin(catalog: Catalog, pin: Pin, *, lock_timeout: float = 60.0) -> Removal:
     """Delete what we brought for ``pin`` in every hub cache, then forget it."""
+    with catalog.alone(pin):
+        return take_back(catalog, pin, lock_timeout=lock_timeout)
+
+
+def take_back(catalog: Catalog, pin: Pin, *, lock_timeout: float = 60.0) -> Removal:
+    """Do so for whoever is alone with the pin."""
     removal = Removal()
     for place in catalog.places(pin):
         Eviction(catalog, pin, place, removal, lock_timeout).run()

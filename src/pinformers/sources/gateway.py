@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
-from pinformers._errors import BlockNotFound, SettingsError, SourceError, SourceUnavailable
+from pinformers._errors import BlockNotFound, Refusal, SettingsError, SourceError, SourceUnavailable
 from pinformers.ipfs.cid import CID, IDENTITY, Block
 from pinformers.ipfs.dagpb import MAX_BLOCK
 from pinformers.sources.http import Address, Connections, Exchange, Network, redacted
-from pinformers.sources.refusal import Refusal
 from pinformers.sources.standing import IN_ALL, Outcome, Roster
 from pinformers.sources.trustless import SLOWEST, Gateway
 

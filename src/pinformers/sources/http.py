@@ -26,8 +26,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.response import BaseHTTPResponse
 
-from pinformers._errors import SourceError
-from pinformers.sources.refusal import Refusal, words
+from pinformers._errors import Refusal, SourceError
+from pinformers.sources.refusal import words
 
 REDIRECTS = 5
 # Longer than any error page should be: then a new connection is cheaper than reading on.

@@ -2,27 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from urllib3 import exceptions
 
-from pinformers._errors import SourceUnavailable
-
-Kind = Literal["absent", "unspoken", "busy", "broken", "stalled", "failed", "lie"]
-
-
-class Refusal(SourceUnavailable):
-    """What one server did instead of answering: its ``kind`` says what may be asked of it next.
-
-    ``absent``: it does not have this one. ``unspoken``: it does not know this format. ``busy``: ask again after
-    ``wait`` seconds, None where it names no time. ``broken``: the answer ended early. ``stalled``: none came in time.
-    ``lie``: other bytes than were asked for. ``failed``: anything else.
-    """
-
-    def __init__(self, source: str, reason: str, kind: Kind = "failed", wait: float | None = None) -> None:
-        super().__init__(source, reason)
-        self.args = (source, reason, kind, wait)
-        self.kind, self.wait = kind, wait
+from pinformers._errors import Kind
 
 
 def words(exc: Exception) -> tuple[str, Kind]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from pinformers.sources.refusal import Refusal
+from pinformers._errors import Refusal
 
 PER_SERVER = 8
 IN_ALL = 16

@@ -10,12 +10,11 @@ from typing import BinaryIO, cast
 
 from urllib3.response import BaseHTTPResponse
 
-from pinformers._errors import BadCar, BadCID, BlockMismatch
+from pinformers._errors import BadCar, BadCID, BlockMismatch, Refusal
 from pinformers.ipfs.car import read_car
 from pinformers.ipfs.cid import CID, Block
 from pinformers.ipfs.dagpb import MAX_BLOCK
 from pinformers.sources.http import Address, Connections, Exchange, discard, mapped
-from pinformers.sources.refusal import Refusal
 
 RAW_TYPE = "application/vnd.ipld.raw"
 CAR_TYPE = "application/vnd.ipld.car"

@@ -16,7 +16,7 @@ from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.checking import check
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.pinned import PinnedRepo
-from pinformers.pinning.removal import remove_pin
+from pinformers.pinning.removal import Eviction, remove_pin
 from pinformers.pinning.resolver import Resolver
 
 FULL = OSError(28, "No space left on device")
@@ -148,3 +148,41 @@ def test_a_folder_pinned_now_wins_over_a_ref_of_tomorrow(resolver: Resolver, fol
     os.utime(ref, ns=(tomorrow, tomorrow))
     pin = pin_folder(resolver, folder, REPO).pin
     assert resolver.commit(REPO, None) == pin.commit
+
+
+def test_a_pin_is_brought_and_removed_by_one_at_a_time(
+    resolver: Resolver, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasty = Catalog(tmp_path / "pinformers", lock_timeout=0)
+    alone: list[bool] = []
+
+    def look(*_: object) -> None:
+        for pin in hasty.pins():
+            with hasty.alone(pin) as held:
+                alone.append(held)
+
+    pin = pin_folder(resolver, folder, REPO, progress=look).pin
+    monkeypatch.setattr(Eviction, "run", look)
+    remove_pin(resolver.catalog, pin)
+    assert len(alone) == len(FILES) + 1
+    assert not any(alone)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_pin_that_is_removed_while_it_is_brought_is_no_half_model(
+    resolver: Resolver, folder: Path, tmp_path: Path, known: bool
+) -> None:
+    hasty = Catalog(tmp_path / "pinformers", lock_timeout=0)
+    # Every file is hashed first, then the first one is copied.
+    steps = iter(range(len(FILES)))
+
+    def progress(_: int) -> None:
+        if next(steps, None) is None:
+            for pin in hasty.pins():
+                remove_pin(hasty, pin, lock_timeout=0)
+
+    if known:
+        pin_folder(resolver, folder, REPO)
+    with pytest.raises(PinError, match="it was removed while it was being pinned"):
+        pin_folder(resolver, folder, REPO, progress=progress)
+    assert left(tmp_path) == []

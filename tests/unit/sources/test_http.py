@@ -12,8 +12,8 @@ import pytest
 
 import bad_gateway as bad
 from bad_gateway import Answer, BadGateway, Visit
+from pinformers._errors import Refusal
 from pinformers.sources.http import Address, Connections, Exchange, Network, discard, is_loopback, redacted
-from pinformers.sources.refusal import Refusal
 from tls_rooms import write_certificate
 
 Start = Callable[..., BadGateway]

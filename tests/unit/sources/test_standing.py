@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pinformers.sources.refusal import Kind, Refusal
+from pinformers._errors import Kind, Refusal
 from pinformers.sources.standing import IN_ALL, PER_SERVER, Outcome, Roster, Standing
 
 PATIENCE = 20.0

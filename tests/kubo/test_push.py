@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from kubo_repo import KuboDaemon
+from pin_rooms import FILES, REPO, write_folder
+from pinformers.cli import root
+
+pytestmark = pytest.mark.kubo
+Start = Callable[..., KuboDaemon]
+MODEL = {**FILES, "big.bin": random.Random(6).randbytes((2 << 20) + 7)}
+
+
+@pytest.mark.parametrize("filestore", ["true", "false"])
+def test_a_folder_is_pushed_also_where_nothing_is_published_by_itself(
+    start_daemon: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filestore: str
+) -> None:
+    for name in [name for name in os.environ if name == "CI" or name.startswith("PINFORMERS")]:
+        monkeypatch.delenv(name)
+    kubo = start_daemon(Experimental__FilestoreEnabled=filestore)
+    home = tmp_path / "kubo" / "home"
+    settings = {"CACHE_DIR": home / "hub", "STATE_DIR": home / "pinformers", "CONFIG": "", "PUBLISH": "never"}
+    environ = {f"PINFORMERS_{name}": str(value) for name, value in settings.items()}
+    environ |= {"PINFORMERS_KUBO_API": kubo.multiaddr, "PINFORMERS_SOURCES": "embedded,kubo"}
+    folder = write_folder(home / "folder", MODEL)
+
+    def push(*arguments: str) -> str:
+        result = CliRunner().invoke(root, ["push", *arguments], env=environ)
+        assert result.exit_code == 0, result.output
+        assert result.stderr == ""
+        return result.stdout
+
+    said = json.loads(push(str(folder), "--as", REPO, "--json"))
+    assert (said["published"], said["daemon"]) == (True, kubo.api)
+    how = {path: file["how"] for path, file in said["files"].items()}
+    assert set(how) == set(MODEL)
+    assert how["big.bin"] == ("nocopy" if filestore == "true" else "copied")
+    kubo.repo.run("get", f"/ipfs/{said['root']}", "-o", tmp_path / "out", "--progress=false")
+    out = (path for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert {path.relative_to(tmp_path / "out").as_posix(): path.read_bytes() for path in out} == MODEL
+    assert f'AutoModel.from_pretrained("ipfs://{said["root"]}")' in push(REPO)

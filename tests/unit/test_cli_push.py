@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pin_rooms import REPO, write_folder
+from pinformers.cli import root
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def push(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Push where no daemon answers: nobody listens at the discard port."""
+    for name in [*os.environ]:
+        if name == "CI" or name.startswith("PINFORMERS"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PINFORMERS_CACHE_DIR", str(tmp_path / "hub"))
+    monkeypatch.setenv("PINFORMERS_STATE_DIR", str(tmp_path / "pinformers"))
+    monkeypatch.setenv("PINFORMERS_SOURCES", "embedded,kubo")
+    monkeypatch.setenv("PINFORMERS_KUBO_API", "/ip4/127.0.0.1/tcp/9")
+    monkeypatch.setenv("PINFORMERS_CONFIG", "")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+    def run(*arguments: str, code: int = 0) -> Result:
+        result = CliRunner().invoke(root, ["push", *arguments], prog_name="pinformers")
+        assert result.exit_code == code, result.output
+        assert "Traceback" not in result.output
+        return result
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    return str(write_folder(tmp_path / "folder"))
+
+
+@pytest.mark.parametrize(("publish", "code"), [("never", 0), ("auto", 0), ("required", 1)])
+def test_without_a_daemon_it_is_pinned_and_that_is_said(
+    push: Run, folder: str, monkeypatch: pytest.MonkeyPatch, publish: str, code: int
+) -> None:
+    monkeypatch.setenv("PINFORMERS_PUBLISH", publish)
+    result = push(folder, "--as", REPO, code=code)
+    assert result.stderr.startswith("It is pinned here and not published: ")
+    assert "`pinformers serve`" in result.stderr and result.stderr.count("\n") == 1
+    (line,) = json.loads(CliRunner().invoke(root, ["ls", "--json"]).stdout)
+    lines = result.stdout.splitlines()
+    assert f'AutoModel.from_pretrained("ipfs://{line["root"]}")' in lines
+    assert f'AutoModel.from_pretrained("{REPO}")' in lines
+    assert "published" not in result.stdout
+
+
+def test_json(push: Run, folder: str) -> None:
+    said = json.loads(push(folder, "--as", REPO, "--revision", "v1", "--json").stdout)
+    assert said["load"] == f'AutoModel.from_pretrained("ipfs://{said["root"]}")'
+    assert said["load_by_name"] == f'AutoModel.from_pretrained("{REPO}", revision="v1")'
+    assert (said["published"], said["daemon"], said["files"]) == (False, None, {})
+    assert "kubo" in said["problem"]
+
+
+def test_what_is_pinned_is_pushed_by_its_name(push: Run, folder: str) -> None:
+    root_cid = json.loads(push(folder, "--as", REPO, "--json").stdout)["root"]
+    assert json.loads(push(REPO, "--json").stdout)["root"] == root_cid
+
+
+def test_a_folder_wants_a_name(push: Run, folder: str) -> None:
+    result = push(folder, code=1)
+    assert result.stdout == "" and "--as org/model" in result.stderr
