@@ -142,6 +142,18 @@ def repair(resolver: Resolver, finding: Finding, sources: Sequence[Source] | Non
     """
     if finding.state == "unreadable":
         raise PinError(str(finding.file), "it cannot be read, so nothing is known against it; see to the disk first")
+    pin, catalog = finding.pin, resolver.catalog
+    with catalog.alone(pin):
+        if catalog.pin(pin.repo, pin.commit, pin.repo_type) is None:
+            raise PinError(str(finding.file), "its pin was removed meanwhile")
+        if finding.state == "missing" and check_file(catalog, pin, finding.cache, finding.path).state == "good":
+            # `pin` was still copying it.
+            return "hub cache"
+        return mend(resolver, finding, sources)
+
+
+def mend(resolver: Resolver, finding: Finding, sources: Sequence[Source] | None = None) -> str:
+    """Do so for whoever is alone with the pin."""
     with _set_aside(finding):
         chain = Chain(resolver.sources if sources is None else sources)
         source = _ask_sources(resolver, finding, chain) or _ask_hub(resolver, finding)

@@ -11,7 +11,7 @@ from pinformers._errors import PinError
 from pinformers.ipfs.unixfs import FileDag, hash_file
 from pinformers.pinning.adoption import keep_blocks, now, read_card
 from pinformers.pinning.catalog import Catalog, after, read_ref
-from pinformers.pinning.checking import check_file, repair
+from pinformers.pinning.checking import check_file, mend
 from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision
 from pinformers.pinning.pinned import PinnedRepo
 from pinformers.pinning.removal import take_back
@@ -119,7 +119,7 @@ def _bring(
             # What lies there under this name may be right all the same; if not, here are the right bytes.
             finding = check_file(resolver.catalog, pinned.pin, pinned.cache, path)
             if finding.state != "good":
-                repair(resolver, finding, [source])
+                mend(resolver, finding, [source])
         else:
             pinned.put(path)
         if progress is not None:

@@ -154,7 +154,12 @@ class Recorder:
             self._wake.notify_all()
         if thread is not None:
             thread.join(EXIT_SECONDS)
-        atexit.unregister(self.close)
+        atexit.unregister(self._at_exit)
+
+    def _at_exit(self) -> None:
+        # Whoever presses Ctrl-C once more waits no longer: the journal is written, the next process goes on.
+        with contextlib.suppress(KeyboardInterrupt):
+            self.close()
 
     # -- the thread -------------------------------------------------------------------------------------------
 
@@ -185,7 +190,7 @@ class Recorder:
         if self._stopped or (self._thread is not None and self._thread.is_alive()):
             return
         if self._thread is None:
-            atexit.register(self.close)
+            atexit.register(self._at_exit)
         thread = threading.Thread(target=self._work, name="pinformers-recorder", daemon=True)
         # While the interpreter exits no thread can be started; the journal is written, the next process goes on.
         with contextlib.suppress(RuntimeError):

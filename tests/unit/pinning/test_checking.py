@@ -276,3 +276,25 @@ def test_what_a_repair_has_set_aside_is_no_garbage_meanwhile(resolver: Resolver,
         repair(resolver, only_bad(resolver, ours), [Looking({})])
     assert aside
     assert garbage == []
+
+
+def test_a_repair_brings_nothing_of_a_pin_that_was_removed_meanwhile(
+    resolver: Resolver, ours: Pin, tmp_path: Path
+) -> None:
+    copy = pin_folder(resolver, tmp_path / "folder", "other/model")
+    cache_of(resolver).file(ours.commit, "config.json").unlink()
+    bad = only_bad(resolver, ours)
+    remove_pin(resolver.catalog, ours)
+    with pytest.raises(PinError, match="removed meanwhile"):
+        repair(resolver, bad)
+    assert not cache_of(resolver).folder.exists()
+    assert list(resolver.catalog.pins()) == [copy.pin]
+
+
+def test_a_file_that_came_meanwhile_needs_no_repair(resolver: Resolver, ours: Pin, tmp_path: Path) -> None:
+    cache_of(resolver).file(ours.commit, "config.json").unlink()
+    bad = only_bad(resolver, ours)
+    pin_folder(resolver, tmp_path / "folder", REPO)
+    looks = cache_of(resolver).file(ours.commit, "config.json").lstat()
+    assert repair(resolver, bad, []) == "hub cache"
+    assert cache_of(resolver).file(ours.commit, "config.json").lstat() == looks
