@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from pinformers._errors import LockMismatch, NotLocked, PinError, PinformersError
 from pinformers.pinning.catalog import Catalog
-from pinformers.pinning.pin import Pin
+from pinformers.pinning.pin import Pin, merge
 
 _logger = logging.getLogger("pinformers")
 
@@ -95,7 +96,8 @@ class Lookup:
                 self._complain(type(shelf).__name__, str(exc))
                 continue
             if revision != pin.commit:
-                self.catalog.set_ref(repo, revision, pin.commit, pin.repo_type, noted=found.seen_ns)
+                with self._noted():
+                    self.catalog.set_ref(repo, revision, pin.commit, pin.repo_type, noted=found.seen_ns)
             _logger.info("%s@%s is %s: %s.", repo, revision, pin.commit[:12], found.how.rstrip("."))
             return pin
         return None
@@ -110,7 +112,18 @@ class Lookup:
                 raise PinError(f"{found.pin.repo}@{found.pin.commit}", advice)
         if known is not None and set(found.pin.files) <= set(known.files):
             return known
-        return self.catalog.add(dataclasses.replace(found.pin, learned=found.label))
+        new = dataclasses.replace(found.pin, learned=found.label)
+        with self._noted():
+            return self.catalog.add(new)
+        return merge(known, new)
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Go on where records cannot be written, as on a disk that is read-only: less is remembered."""
+        try:
+            yield
+        except OSError as exc:
+            self._complain("records", f"What others name cannot be recorded: {exc}.")
 
     def _complain(self, name: str, sentence: str) -> None:
         if self.failures.get(name) != sentence:

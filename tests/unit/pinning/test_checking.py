@@ -295,6 +295,6 @@ def test_a_file_that_came_meanwhile_needs_no_repair(resolver: Resolver, ours: Pi
     cache_of(resolver).file(ours.commit, "config.json").unlink()
     bad = only_bad(resolver, ours)
     pin_folder(resolver, tmp_path / "folder", REPO)
-    looks = cache_of(resolver).file(ours.commit, "config.json").lstat()
+    inode = cache_of(resolver).file(ours.commit, "config.json").lstat().st_ino
     assert repair(resolver, bad, []) == "hub cache"
-    assert cache_of(resolver).file(ours.commit, "config.json").lstat() == looks
+    assert cache_of(resolver).file(ours.commit, "config.json").lstat().st_ino == inode

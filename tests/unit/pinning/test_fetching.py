@@ -128,6 +128,15 @@ def test_a_pin_whose_sha256_is_not_that_of_its_blocks_brings_nothing(tmp_path: P
     assert not list(room.cache.folder.rglob("blobs/*"))
 
 
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_pin_that_calls_a_file_empty_must_name_the_empty_block(size: int, tmp_path: Path) -> None:
+    room = Room(tmp_path, b"abc")
+    room.pin = Pin(REPO, COMMIT, {"a.bin": PinnedFile(size, room.file.cid, 0, "")})
+    with pytest.raises(BlockMismatch):
+        room.fetch(Counting(room.store))
+    assert not list(room.cache.folder.rglob("blobs/*"))
+
+
 def test_an_unfinished_fetch_is_dropped_when_another_hand_brought_the_file(tmp_path: Path) -> None:
     room = Room(tmp_path, CONTENT)
     with pytest.raises(SourceError):

@@ -107,6 +107,20 @@ def test_a_local_pin_of_other_bytes_than_the_lockfile_names_is_refused(catalog: 
         resolver(Lookup(catalog, lambda: lock), tmp_path).resolve(REPO, "main")
 
 
+def test_records_that_cannot_be_written_deny_nothing(
+    catalog: Catalog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # A file stands where the folder of the records should be.
+    (tmp_path / "pinformers").write_bytes(b"")
+    lock = Lock("pinformers.lock", {(REPO, "main"): PIN})
+    shelf = Names("shared", {(REPO, "v1"): NEWER})
+    resolve = resolver(Lookup(catalog, lambda: lock, lambda: [shelf]), tmp_path).find
+    for revision, pin in (("main", PIN), ("v1", NEWER)):
+        found = resolve(REPO, revision)
+        assert found is not None and found.commit == pin.commit
+    assert "cannot be recorded" in caplog.text
+
+
 def test_locked_refuses_whatever_is_not_in_the_lockfile(catalog: Catalog, tmp_path: Path) -> None:
     catalog.add(NEWER)
     catalog.set_ref(REPO, "main", NEWER.commit)
