@@ -120,7 +120,7 @@ def check_kubo(settings: Settings, origin: str) -> Iterator[Finding]:
         return
     place = "the default address" if origin == "default" else f"from {origin}"
     try:
-        node = KuboNode(settings.kubo_api, token=settings.kubo_token, timeout=WAIT)
+        node = KuboNode(settings.kubo_api, token=settings.kubo_token, timeout=WAIT, ca_bundle=settings.ca_bundle)
         where = f"{node.url} ({place})"
         version, old = node.version(), node.too_old()
     except SourceError as exc:

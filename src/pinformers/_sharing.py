@@ -32,7 +32,7 @@ def kubo_node(settings: Settings) -> KuboNode:
     # deferred: network clients, which a load out of the hub cache never needs.
     from pinformers.sources.kubo import KuboNode
 
-    return KuboNode(settings.kubo_api, token=settings.kubo_token)
+    return KuboNode(settings.kubo_api, token=settings.kubo_token, ca_bundle=settings.ca_bundle)
 
 
 class Sharing:

@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pinformers._errors import BlockMismatch, PinError, SourceError, SourceUnavailable
-from pinformers.ipfs.cid import CID, Block
-from pinformers.ipfs.dag import leaves
+from pinformers._errors import BadBlock, BlockMismatch, PinError, SourceError, SourceUnavailable
+from pinformers.ipfs.cid import CID, IDENTITY, Block
+from pinformers.ipfs.dag import Leaf, known_leaves
+from pinformers.ipfs.dagpb import encode_leaf, parse_node
+from pinformers.ipfs.layout import UNIXFS_V1_2025, Balanced, Part
 from pinformers.pinning.adoption import folder_nodes, kept_blocks
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog
-from pinformers.pinning.pin import Pin, PinnedFile, repo_folder
+from pinformers.pinning.pin import Pin, repo_folder
 from pinformers.pinning.records import MALFORMED, read_json, signature, write_json
 
 How = Literal["nocopy", "copied", "there"]
+_THERE: tuple[How, str] = ("there", "the daemon had its blocks")
 _logger = logging.getLogger("pinformers")
 
 
@@ -33,6 +36,7 @@ class Node(Protocol):
     def repo_path(self) -> Path: ...
     def import_car(self, blocks: Iterable[Block], roots: Sequence[CID]) -> None: ...
     def add_nocopy(self, path: Path, expected: CID) -> None: ...
+    def forget_dead(self, cids: Sequence[CID]) -> None: ...
     def pin(self, cid: CID, name: str) -> None: ...
     def unpin(self, cid: CID) -> None: ...
     def pins(self, name: str | None = None) -> Mapping[CID, str]: ...
@@ -69,17 +73,15 @@ def publish(catalog: Catalog, pin: Pin, node: Node) -> Published:
     SourceError where it refuses, PinError where a file is not here as it was pinned.
     """
     root, name = CID.parse(pin.root), f"{pin.repo}@{pin.commit}"
-    before = {cid: label for cid, label in node.pins(name).items() if label == name}
-    known = published(catalog, pin)
-    if root in before and known is not None and (known.root, known.url) == (pin.root, node.url):
-        return known
+    before = {cid for cid, label in node.pins(name).items() if label == name}
     sending = _Sending(catalog, pin, node)
+    if root in before and sending.known is not None and sending.nothing_moved():
+        return sending.known
     done = Published(pin.root, node.url, {path: sending.file(path) for path in sorted(pin.files)})
     node.import_car(folder_nodes(catalog, pin), [root])
     node.pin(root, name)
-    for old in before:
-        if old != root:
-            node.unpin(old)
+    for old in before - {root}:
+        node.unpin(old)
     write_json(_record_path(catalog, pin), done.to_json())
     _logger.info("%s is published as /ipfs/%s by the daemon at %s.", pin.repo, pin.root, node.url)
     return done
@@ -89,32 +91,112 @@ def _record_path(catalog: Catalog, pin: Pin) -> Path:
     return catalog.state_dir / "published" / repo_folder(pin.repo, pin.repo_type) / f"{pin.commit}.json"
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A pinned file at ``here`` and the blocks of its DAG: the ``inner`` ones, and where its ``leaves`` lie in it."""
+
+    cid: CID
+    here: Path
+    inner: Mapping[CID, bytes]
+    leaves: Sequence[Leaf]
+
+    @property
+    def cids(self) -> list[CID]:
+        """Its blocks, the root first."""
+        found = dict.fromkeys((self.cid, *self.inner, *(leaf.cid for leaf in self.leaves)))
+        return [cid for cid in found if cid.hash_code != IDENTITY]
+
+    def cut_as_ours(self) -> bool:
+        """Whether Kubo makes this DAG of the file: files that came by the CID of others may be cut in other ways."""
+        tree = Balanced(UNIXFS_V1_2025)
+        for leaf in self.leaves:
+            tree.add(Part(leaf.cid, leaf.size, leaf.size))
+        return bool(self.leaves) and tree.finish()[0].cid == self.cid
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the inner blocks and then the leaves, each hashed while it is read; raises PinError for others."""
+        yield from (Block(cid, block) for cid, block in self.inner.items())
+        with open(self.here, "rb") as stream:
+            for leaf in self.leaves:
+                stream.seek(leaf.offset)
+                piece = stream.read(leaf.size)
+                try:
+                    yield from self._leaf(leaf, piece)
+                except BlockMismatch as exc:
+                    advice = "it changed since it was pinned; `pinformers verify` says more"
+                    raise PinError(str(self.here), advice) from exc
+
+    def _leaf(self, leaf: Leaf, piece: bytes) -> Iterator[Block]:
+        node = self.inner.get(leaf.cid)
+        if node is not None or leaf.cid.hash_code == IDENTITY:
+            # An inner node with bytes of its own: it went before, or is in the CID itself.
+            if parse_node(leaf.cid, node or leaf.cid.digest).data != piece:
+                raise BlockMismatch(str(leaf.cid))
+            return
+        block = encode_leaf(piece) if leaf.wrapped else piece
+        leaf.cid.verify(block)
+        yield Block(leaf.cid, block)
+
+
 class _Sending:
     """The files of one pin on their way to one daemon."""
 
     def __init__(self, catalog: Catalog, pin: Pin, node: Node) -> None:
         self._catalog, self._pin, self._node = catalog, pin, node
-        self._parent, self._why_not = _filestore(node)
+        known = published(catalog, pin)
+        self.known = known if known is not None and known.url == node.url else None
+        self._filestore: tuple[Path | None, str] | None = None
+
+    def nothing_moved(self) -> bool:
+        """Whether the daemon was told of these very files, and its filestore refers to where they lie now."""
+        if self.known is None or self.known.root != self._pin.root or set(self.known.files) != set(self._pin.files):
+            return False
+        files = self.known.files.items()
+        return all(why == _refers(self._here(path)) for path, (how, why) in files if how == "nocopy")
 
     def file(self, path: str) -> tuple[How, str]:
         """Send one file; returns how, and why so."""
-        file = self._pin.files[path]
-        cid = CID.parse(file.cid)
-        here = self._here(path)
-        nodes = kept_blocks(self._catalog.dag_path(file.cid))
-        if self._has_all(cid, file, nodes):
-            return "there", "the daemon had its blocks"
-        why_not = self._why_not or self._outside(here)
-        if not why_not:
-            try:
-                self._node.add_nocopy(here, cid)
-                return "nocopy", f"the filestore refers to {here}"
-            except SourceUnavailable:
-                raise
-            except SourceError as exc:
-                why_not = f"the filestore did not take it: {exc.reason.rstrip('.')}"
-        self._node.import_car(_blocks(here, file, nodes), [cid])
+        file = self._file(path)
+        lacking = self._lacking(file.cids)
+        if not lacking:
+            without = "nocopy", _refers(file.here)
+            return without if self.known and self.known.files.get(path) == without else _THERE
+        parent, why_not = self._taken_below()
+        if parent is not None:
+            self._node.forget_dead(lacking)
+            why_not = self._without_copy(file, parent)
+            if not why_not:
+                return "nocopy", _refers(file.here)
+        self._node.import_car(file.blocks(), [file.cid])
         return "copied", why_not
+
+    def _without_copy(self, file: _File, parent: Path) -> str:
+        """Have the filestore refer to a file; returns why it does not."""
+        if parent not in file.here.parents:
+            return f"the filestore takes only what lies below {parent}, and it lies at {file.here}"
+        if not file.cut_as_ours():
+            return "it came by a CID of others, who cut it in another way than the filestore does"
+        try:
+            self._node.add_nocopy(file.here, file.cid)
+        except SourceUnavailable:
+            raise
+        except SourceError as exc:
+            return f"the filestore did not take it: {exc.reason.rstrip('.')}"
+        if self._node.has(file.leaves[0].cid):
+            return ""
+        # It takes any path below the repo's parent, whether or not it may read it: that of a daemon with its own user.
+        self._node.forget_dead(file.cids)
+        return f"the daemon cannot read {file.here}; its user may not, or it sees other folders"
+
+    def _file(self, path: str) -> _File:
+        pinned = self._pin.files[path]
+        cid, here = CID.parse(pinned.cid), self._here(path)
+        inner = {block.cid: block.data for block in kept_blocks(self._catalog.dag_path(pinned.cid))}
+        try:
+            return _File(cid, here, inner, list(known_leaves(cid, pinned.size, inner)))
+        except BadBlock as exc:
+            advice = "its inner blocks are not kept; `pinformers verify` makes them again"
+            raise PinError(f"{self._pin.repo}/{path}", advice) from exc
 
     def _here(self, path: str) -> Path:
         for place in self._catalog.places(self._pin):
@@ -126,50 +208,27 @@ class _Sending:
         advice = "it is not in the cache as it was pinned, so it is not published; `pinformers verify` says more"
         raise PinError(f"{self._pin.repo}/{path}", advice)
 
-    def _outside(self, file: Path) -> str:
-        if self._parent is not None and self._parent in file.parents:
-            return ""
-        return f"the filestore takes only what lies below {self._parent}, and it lies at {file}"
+    def _lacking(self, cids: Sequence[CID]) -> Sequence[CID]:
+        """Return the blocks that the daemon has not; all of them where it has not the first, the root."""
+        if cids and not self._node.has(cids[0]):
+            return cids
+        return [cid for cid in cids if not self._node.has(cid)]
 
-    def _has_all(self, cid: CID, file: PinnedFile, nodes: Sequence[Block]) -> bool:
-        if not self._node.has(cid):
-            return False
-        kept = {block.cid: block.data for block in nodes}
-        try:
-            return all(self._node.has(leaf.cid) for leaf in leaves(cid, kept.__getitem__, size=file.size))
-        except KeyError:
-            return False
+    def _taken_below(self) -> tuple[Path | None, str]:
+        """Return the folder below which the daemon takes files without a copy, or why it takes none."""
+        if self._filestore is None:
+            self._filestore = _filestore(self._node)
+        return self._filestore
+
+
+def _refers(here: Path) -> str:
+    return f"the filestore refers to {here}"
 
 
 def _filestore(node: Node) -> tuple[Path | None, str]:
-    """Return the folder below which the daemon takes files without a copy, or why it takes none."""
     if not node.local:
         return None, "the daemon runs on another machine"
     if not node.filestore_enabled():
         advice = "`ipfs config --json Experimental.FilestoreEnabled true` and a restart of the daemon save the copy"
         return None, f"its filestore is off; {advice}"
     return node.repo_path().resolve().parent, ""
-
-
-def _blocks(path: Path, file: PinnedFile, nodes: Sequence[Block]) -> Iterator[Block]:
-    """Yield the inner blocks of a file and then its leaves, each hashed while it is read."""
-    yield from nodes
-    if not file.size and not nodes:
-        # An empty file is one empty block, which no leaf names.
-        yield Block(CID.parse(file.cid), b"")
-    kept = {block.cid: block.data for block in nodes}
-    try:
-        found = list(leaves(CID.parse(file.cid), kept.__getitem__, size=file.size))
-    except KeyError as exc:
-        raise PinError(str(path), "its inner blocks are not kept; `pinformers verify` makes them again") from exc
-    with open(path, "rb") as stream:
-        for leaf in found:
-            if leaf.wrapped:
-                raise PinError(str(path), "its blocks hold more than its bytes, and were not kept")
-            stream.seek(leaf.offset)
-            block = stream.read(leaf.size)
-            try:
-                leaf.cid.verify(block)
-            except BlockMismatch as exc:
-                raise PinError(str(path), "it changed since it was pinned; `pinformers verify` says more") from exc
-            yield Block(leaf.cid, block)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,8 @@ OLDEST = (0, 27)
 # After the swarm had nothing, or the daemon did not answer, nobody waits for it again so soon.
 PAUSE = 30.0
 _READ = 1 << 20
+# CIDs in a URL: 60 bytes each, and Go's server takes a megabyte.
+_ARGUMENTS = 1000
 
 
 class KuboNode:
@@ -30,8 +31,10 @@ class KuboNode:
     Every method raises SourceUnavailable where the daemon does not answer, and SourceError where it refuses.
     """
 
-    def __init__(self, address: str, *, token: str | None = None, timeout: float = 60.0) -> None:
-        self._rpc = Rpc(address, token=token, timeout=timeout)
+    def __init__(
+        self, address: str, *, token: str | None = None, timeout: float = 60.0, ca_bundle: Path | None = None
+    ) -> None:
+        self._rpc, self._timeout = Rpc(address, token=token, timeout=timeout, ca_bundle=ca_bundle), timeout
 
     @property
     def url(self) -> str:
@@ -62,19 +65,19 @@ class KuboNode:
 
     def id(self) -> str:
         """Return its peer id."""
-        return str(self._rpc.control(lambda client: client.id())["ID"])
+        return self._rpc.control(lambda client: str(client.id()["ID"]))
 
     def peers(self) -> int:
         """Return with how many peers it is connected."""
-        return len(self._rpc.control(lambda client: client.swarm.peers())["Peers"] or ())
+        return self._rpc.control(lambda client: len(client.swarm.peers()["Peers"] or ()))
 
     def filestore_enabled(self) -> bool:
         """Whether it can take files without a second copy."""
-        return bool(self._config().get("Experimental", {}).get("FilestoreEnabled"))
+        return self._rpc.control(lambda client: bool(client.config.get()["Experimental"].get("FilestoreEnabled")))
 
     def repo_path(self) -> Path:
         """Return the folder of its repo, on its machine."""
-        return Path(str(self._rpc.control(lambda client: client.repo.stat())["RepoPath"]))
+        return self._rpc.control(lambda client: Path(client.repo.stat()["RepoPath"]))
 
     def storage_free(self) -> int | None:
         """Return the bytes that it may still store, None where it sets itself no limit."""
@@ -82,32 +85,33 @@ class KuboNode:
         limit = int(said.get("StorageMax", 0))
         return None if limit <= 0 else max(0, limit - int(said["RepoSize"]))
 
-    def _config(self) -> Mapping[str, Any]:
-        said: Mapping[str, Any] = self._rpc.control(lambda client: client.config.get())
-        return said
-
     # -- blocks -----------------------------------------------------------------------------------------------
 
     def has(self, cid: CID) -> bool:
-        """Whether its own repo holds a block."""
+        """Whether its own repo holds a block, and can read it."""
         try:
             self._rpc.read("block/stat", arg=cid, offline=True)
-        except BlockNotFound:
+        except SourceUnavailable:
+            raise
+        except SourceError:
+            # Not found, or a file of the filestore moved or changed: it says so in the words of its system.
             return False
         return True
 
     def block(self, cid: CID, *, offline: bool, timeout: float) -> bytes:
         """Return a block from its repo or, unless ``offline``, its swarm, within ``timeout`` seconds."""
-        # A file of the filestore that moved makes the daemon look for the block elsewhere, offline it says so.
         deadline = None if offline else f"{max(timeout, 0.001):.3f}s"
         try:
             return self._rpc.read(
                 "block/get", MAX_BLOCK, wait=timeout + 1.0, arg=cid, offline=offline, timeout=deadline
             )
         except SourceUnavailable as exc:
-            if "stalled" in exc.reason:
-                raise BlockNotFound(NAME, f"it did not deliver within {timeout:g} s") from exc
-            raise
+            if offline or getattr(exc.__cause__, "kind", "") != "stalled":
+                raise
+            raise BlockNotFound(NAME, f"it did not deliver within {timeout:g} s") from exc
+        except SourceError as exc:
+            # As for has(): a file of its filestore that moved.
+            raise BlockNotFound(NAME, exc.reason) from exc
 
     def import_car(self, blocks: Iterable[Block], roots: Sequence[CID]) -> None:
         """Store blocks as they come, and pin nothing."""
@@ -117,6 +121,8 @@ class KuboNode:
 
     def add_nocopy(self, path: Path, expected: CID) -> None:
         """Have it refer to the leaves of a file where it lies; raises SourceError unless the CID is ``expected``."""
+        if not str(path).isprintable():
+            raise SourceError(NAME, f"the path {str(path)!r} fits no header of the RPC")
         profile = UNIXFS_V1_2025
         said = self._rpc.send(
             "add",
@@ -134,12 +140,31 @@ class KuboNode:
         if not found or CID.parse(found[-1]).to_bytes() != expected.to_bytes():
             raise SourceError(NAME, f"it made {found[-1] if found else said} of {path}, and not {expected}")
 
+    def forget_dead(self, cids: Sequence[CID]) -> None:
+        """Have its filestore drop what it cannot read of these blocks, pinned or not, so that they can be put anew.
+
+        A block that it has is never written again, and a file that moved still counts as had.
+        """
+        for start in range(0, len(cids), _ARGUMENTS):
+            batch = [str(cid) for cid in cids[start : start + _ARGUMENTS]]
+            self._rpc.read("filestore/verify", arg=batch, remove_bad_blocks=True)
+
     # -- pins -------------------------------------------------------------------------------------------------
 
     def pin(self, cid: CID, name: str) -> None:
         """Pin a DAG under a name of at most 255 bytes."""
         short = name.encode()[:255].decode(errors="ignore")
-        self._rpc.control(lambda client: client.pin.add(str(cid), opts={"name": short}))
+        seen, since = -1, time.monotonic()
+        # Not by ipfshttpclient: every block is read, which takes minutes for a big model, and this tells how far it is.
+        for said in self._rpc.follow("pin/add", arg=cid, name=short, progress=True):
+            if "Pins" in said:
+                return
+            if said.get("Progress") != seen:
+                seen, since = int(said.get("Progress") or 0), time.monotonic()
+            elif time.monotonic() - since > self._timeout:
+                # A block that it does not have makes it look in the swarm for ever.
+                raise SourceUnavailable(NAME, f"it finds no more than {seen} blocks of {cid}")
+        raise SourceError(NAME, f"it did not pin {cid}")
 
     def unpin(self, cid: CID) -> None:
         """Pin a DAG no longer."""
@@ -152,15 +177,18 @@ class KuboNode:
     def pins(self, name: str | None = None) -> dict[CID, str]:
         """Return the recursive pins with their names; only those whose names hold ``name``, where one is given."""
         options = {"names": "true", "type": "recursive", **({"name": name} if name else {})}
-        said = self._rpc.control(lambda client: client.pin.ls(opts=options)).get("Keys") or {}
-        return {CID.parse(cid): str(about.get("Name", "")) for cid, about in said.items()}
+
+        def asked(client: Any) -> dict[CID, str]:
+            found = client.pin.ls(opts=options).get("Keys") or {}
+            return {CID.parse(cid): str(about.get("Name", "")) for cid, about in found.items()}
+
+        return self._rpc.control(asked)
 
     # -- names ------------------------------------------------------------------------------------------------
 
     def keys(self) -> dict[str, str]:
         """Return the IPNS keys by their names."""
-        said = self._rpc.control(lambda client: client.key.list())["Keys"] or ()
-        return {str(key["Name"]): str(key["Id"]) for key in said}
+        return self._rpc.control(lambda client: {key["Name"]: key["Id"] for key in client.key.list()["Keys"] or ()})
 
     def key_gen(self, name: str) -> str:
         """Make an Ed25519 key and return its IPNS name."""
@@ -193,7 +221,7 @@ class KuboSource:
 
     def __init__(self, node: KuboNode, *, swarm_timeout: float) -> None:
         self._node, self._swarm_timeout = node, swarm_timeout
-        self._lock = threading.Lock()
+        # Set whole, without a lock, which a fork could find held.
         self._away: tuple[float, str] = (0.0, "")
         self._silent_until = 0.0
 
@@ -207,8 +235,7 @@ class KuboSource:
         try:
             return self._block(cid)
         except SourceUnavailable as exc:
-            with self._lock:
-                self._away = time.monotonic() + PAUSE, exc.reason
+            self._away = time.monotonic() + PAUSE, exc.reason
             raise
 
     def _block(self, cid: CID) -> bytes:
@@ -223,8 +250,7 @@ class KuboSource:
         try:
             block = self._node.block(cid, offline=False, timeout=self._swarm_timeout)
         except BlockNotFound as exc:
-            with self._lock:
-                self._silent_until = time.monotonic() + PAUSE
+            self._silent_until = time.monotonic() + PAUSE
             reason = f"its repo does not hold {cid}, nor did its swarm within {self._swarm_timeout:g} s"
             raise BlockNotFound(NAME, reason) from exc
         return block

@@ -6,22 +6,26 @@ import ipaddress
 import json
 import os
 import re
+import socket
 import threading
-import warnings
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.exceptions import NewConnectionError
 from urllib3.response import BaseHTTPResponse
 
 from pinformers._errors import BlockNotFound, SourceError, SourceUnavailable
-from pinformers.sources.http import Address, discard, is_loopback, mapped
+from pinformers.sources.http import Address, Network, discard, is_loopback, mapped
 
 NAME = "kubo"
 _MULTIADDR = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d+)(/https|/tls(?:/http)?|/http)?/?")
+_UNIX = "/unix/"
 _CONNECT = 3.0
 _ANSWER = 4 << 20
 _BOUNDARY = "pinformers-7d1a3b0c9e5f4d2a8b6c"
@@ -30,6 +34,9 @@ T = TypeVar("T")
 
 def url_of(address: str) -> Address:
     """Read a multiaddr or a URL; raises SourceUnavailable, without a password, for anything else."""
+    if address.startswith(_UNIX) and address.strip("/") != "unix":
+        # Kubo writes /unix//run/ipfs.sock, and the multiaddr library wants one slash.
+        return Address(f"{_UNIX}{address[len(_UNIX) :].lstrip('/')}")
     match = _MULTIADDR.fullmatch(address)
     if match is not None:
         kind, host, port, scheme = match.groups()
@@ -42,22 +49,28 @@ def url_of(address: str) -> Address:
         raise SourceUnavailable(NAME, f"the setting kubo_api is no address like {example}: {exc}") from None
 
 
+class _Made(threading.local):
+    """The ``ipfshttpclient.Client`` of a thread, and the process that made it."""
+
+    client: tuple[int, Any] | None = None
+
+
 class Rpc:
     """Calls to one daemon; threads share it, a forked child opens connections of its own.
 
-    Every method raises SourceUnavailable where the daemon does not answer, or not as Kubo does, and SourceError with
-    the daemon's own words where it refuses.
+    No proxy is asked, and ``.netrc`` is not read: the token is the daemon's alone. Every method raises
+    SourceUnavailable where the daemon does not answer, or not as Kubo does, and SourceError with the daemon's own words
+    where it refuses.
     """
 
-    def __init__(self, address: str, *, token: str | None, timeout: float) -> None:
+    def __init__(self, address: str, *, token: str | None, timeout: float, ca_bundle: Path | None = None) -> None:
         self._address = url_of(address)
-        self._timeout = timeout
+        self._timeout, self._network = timeout, Network(ca_bundle=ca_bundle)
         self._headers = {"User-Agent": "pinformers", **self._address.headers}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
-        self._lock, self._client_lock = threading.Lock(), threading.Lock()
-        self._opened: tuple[int, urllib3.PoolManager] | None = None
-        self._made: tuple[int, Any] | None = None
+        self._opened: tuple[int, urllib3.PoolManager | HTTPConnectionPool] | None = None
+        self._made = _Made()
 
     @property
     def url(self) -> str:
@@ -67,46 +80,66 @@ class Rpc:
     @property
     def local(self) -> bool:
         """Whether the daemon runs on this machine, and so reads the same files."""
-        return is_loopback(urllib3.util.parse_url(self.url).host or "")
+        return self._unix or is_loopback(urlsplit(self.url).hostname or "")
+
+    @property
+    def _unix(self) -> bool:
+        return self.url.startswith(_UNIX)
 
     # -- through ipfshttpclient -------------------------------------------------------------------------------
 
     def control(self, call: Callable[[Any], T]) -> T:
-        """Do a control call with an ``ipfshttpclient.Client``."""
-        # One at a time: a session of requests promises nothing about threads.
-        with self._client_lock, _quiet(), _client_errors():
+        """Do a control call with an ``ipfshttpclient.Client``, and take from its answer what is wanted."""
+        with _client_errors():
             return call(self._client())
 
     # -- by plain HTTP ----------------------------------------------------------------------------------------
 
-    def read(self, command: str, limit: int = _ANSWER, *, wait: float | None = None, **options: object) -> bytes:
+    def read(self, command: str, limit: int = _ANSWER, *, wait: float = 0.0, **options: object) -> bytes:
         """Call ``command`` and return its whole answer, at most ``limit`` bytes; ``wait`` (s) for each of them."""
-        with self._call(command, options, None, wait) as answer:
+        with self._call(command, options, wait=wait) as answer:
             body = bytes(answer.read(limit + 1))
         if len(body) > limit:
             raise SourceUnavailable(NAME, f"its answer to {command} is longer than {limit} bytes")
         return body
 
     def send(self, command: str, parts: Iterable[bytes], headers: str = "", **options: object) -> list[dict[str, Any]]:
-        """Upload one file as it is made, part headers among it; return the objects that the daemon answers with."""
-        with self._call(command, options, _multipart(parts, headers), None) as answer:
-            text = bytes(answer.read(_ANSWER)).decode(errors="replace")
+        """Upload one file as it is made, part headers among it; return the objects that the daemon answers with.
+
+        What making it raises is raised.
+        """
+        body = _Body(_multipart(parts, headers))
+        try:
+            with self._call(command, options, body) as answer:
+                text = bytes(answer.read(_ANSWER)).decode(errors="replace")
+        except SourceUnavailable:
+            if body.problem is not None:
+                raise body.problem from None
+            raise
         try:
             return [json.loads(line) for line in text.splitlines() if line.strip()]
         except ValueError as exc:
             raise SourceUnavailable(NAME, f"its answer to {command} is not JSON: {text[:80]!r}") from exc
 
+    def follow(self, command: str, **options: object) -> Iterator[dict[str, Any]]:
+        """Call ``command`` and yield the objects of its answer as they come."""
+        rest = b""
+        with self._call(command, options) as answer:
+            for part in answer.stream(1 << 16):
+                *lines, rest = (rest + part).split(b"\n")
+                yield from (is_json(line) for line in lines if line.strip())
+
     @contextmanager
     def _call(
-        self, command: str, options: Mapping[str, object], body: Iterator[bytes] | None, wait: float | None
+        self, command: str, options: Mapping[str, object], body: Iterable[bytes] | None = None, wait: float = 0.0
     ) -> Iterator[BaseHTTPResponse]:
         query = {name.replace("_", "-"): _text(value) for name, value in options.items() if value is not None}
         kind = {} if body is None else {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
-        patience = urllib3.Timeout(connect=_CONNECT, read=self._timeout if wait is None else wait)
+        patience = urllib3.Timeout(connect=_CONNECT, read=wait or self._timeout)
         with _transport():
             answer = self._open().request(
                 "POST",
-                f"{self.url}/api/v0/{command}?{urlencode(query)}",
+                f"{'' if self._unix else self.url}/api/v0/{command}?{urlencode(query, doseq=True)}",
                 headers={**self._headers, **kind},
                 body=body,
                 timeout=patience,
@@ -122,23 +155,75 @@ class Rpc:
                 # A connection whose answer was not read to its end cannot be used again.
                 discard(answer)
 
-    def _open(self) -> urllib3.PoolManager:
-        with self._lock:
-            if self._opened is None or self._opened[0] != os.getpid():
-                self._opened = os.getpid(), urllib3.PoolManager(maxsize=16, num_pools=2)
-            return self._opened[1]
+    def _open(self) -> urllib3.PoolManager | HTTPConnectionPool:
+        # Without a lock, which a fork could find held: of two pools that are made at once, one is dropped.
+        opened = self._opened
+        if opened is None or opened[0] != os.getpid():
+            self._opened = opened = os.getpid(), self._pool()
+        return opened[1]
+
+    def _pool(self) -> urllib3.PoolManager | HTTPConnectionPool:
+        if self._unix:
+            return _UnixPool(self.url[len(_UNIX) - 1 :])
+        return urllib3.PoolManager(maxsize=16, num_pools=2, **self._tls())
+
+    def _tls(self) -> dict[str, Any]:
+        if not self.url.startswith("https:"):
+            return {}
+        try:
+            return {"ssl_context": self._network.tls()}
+        except OSError as exc:
+            where, why = self._network.ca_bundle or "SSL_CERT_FILE", exc.strerror or exc
+            raise SourceUnavailable(NAME, f"the certificates in {where} cannot be read ({why})") from exc
 
     def _client(self) -> Any:
-        if self._made is None or self._made[0] != os.getpid():
+        made = self._made.client
+        if made is None or made[0] != os.getpid():
             # deferred: an import of a quarter of a second (requests, multiaddr).
             import ipfshttpclient
 
             # Built directly: connect() refuses every daemon from 0.8 on.
-            where, base = _multiaddr(self.url)
+            where, base = (self.url, "api/v0") if self._unix else _multiaddr(self.url)
             options = {"headers": self._headers, "timeout": (_CONNECT, self._timeout), "session": True}
-            self._made = os.getpid(), ipfshttpclient.Client(where, base, **options)
-            weakref.finalize(self, self._made[1].close)
-        return self._made[1]
+            self._made.client = made = os.getpid(), ipfshttpclient.Client(where, base, **options)
+            self._settle(made[1]._client._session)
+        return made[1]
+
+    def _settle(self, session: Any) -> None:
+        """Have a session of requests do as our own connections do."""
+        # Else a password in ~/.netrc stands before the token, and a proxy is sent what is for localhost.
+        session.trust_env = False
+        session.verify = str(self._network.ca_bundle or "") or True
+        tls = self._tls()
+        for adapter in session.adapters.values():
+            # An argument that urllib3 2 warns of; the filters of warnings are the process's, not this thread's.
+            adapter.poolmanager.connection_pool_kw.pop("strict", None)
+            adapter.poolmanager.connection_pool_kw.update(tls)
+
+
+class _UnixConnection(HTTPConnection):
+    """A connection to a socket in the file system."""
+
+    def __init__(self, *args: Any, path: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._path = path
+
+    def connect(self) -> None:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(_CONNECT)
+            sock.connect(self._path)
+        except OSError as exc:
+            sock.close()
+            raise NewConnectionError(self, str(exc)) from exc
+        self.sock = sock
+
+
+class _UnixPool(HTTPConnectionPool):
+    ConnectionCls = _UnixConnection
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", maxsize=16, path=path)
 
 
 def _multiaddr(url: str) -> tuple[str, str]:
@@ -160,6 +245,21 @@ def is_json(body: bytes) -> Any:
         raise SourceUnavailable(NAME, f"what answers there is not a Kubo daemon ({body[:40]!r})") from exc
 
 
+class _Body:
+    """The body of a request; ``problem`` is what making it raised, which urllib3 takes for a fault of the network."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self.problem: Exception | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._parts
+        except Exception as exc:
+            self.problem = exc
+            raise
+
+
 def _multipart(parts: Iterable[bytes], headers: str) -> Iterator[bytes]:
     head = f'Content-Disposition: form-data; name="file"; filename="file"\r\n{headers}'
     yield f"--{_BOUNDARY}\r\n{head}Content-Type: application/octet-stream\r\n\r\n".encode()
@@ -167,7 +267,9 @@ def _multipart(parts: Iterable[bytes], headers: str) -> Iterator[bytes]:
     yield f"\r\n--{_BOUNDARY}--\r\n".encode()
 
 
-def _text(value: object) -> str:
+def _text(value: object) -> str | list[str]:
+    if isinstance(value, list):
+        return [str(item) for item in value]
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -200,15 +302,6 @@ def _transport() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings():
-        # ipfshttpclient 0.7 passes strict=True, which urllib3 2 warns of, and parses versions with an old module.
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
-        yield
-
-
-@contextmanager
 def _client_errors() -> Iterator[None]:
     # deferred: loaded with the client.
     from ipfshttpclient import exceptions
@@ -226,3 +319,10 @@ def _client_errors() -> Iterator[None]:
         raise SourceUnavailable(NAME, "it did not answer in time") from exc
     except exceptions.Error as exc:
         raise SourceUnavailable(NAME, "it cannot be reached, or what answers there is not a Kubo daemon") from exc
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        raise SourceUnavailable(NAME, "what answers there is not a Kubo daemon") from exc
+    except OSError as exc:
+        if isinstance(exc, SourceError):
+            raise
+        # Of requests: ipfshttpclient lets through what happens after the headers.
+        raise SourceUnavailable(NAME, "the connection broke") from exc
