@@ -712,7 +712,7 @@ def test_status_in_each_state() -> None:
     assert seen("cache_dir", "state_dir", "sources", "on_miss") == [
         str(hub),
         str(hub.parent / "pinformers"),
-        ["embedded", "hub"],
+        ["embedded", "kubo", "hub"],
         "import",
     ]
     assert seen("pins", "hits", "misses", "fallbacks", "displaced") == [1, 0, 0, 0, False]
