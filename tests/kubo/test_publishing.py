@@ -20,6 +20,9 @@ pytestmark = pytest.mark.kubo
 Start = Callable[..., KuboDaemon]
 MODEL = {**FILES, "big.bin": random.Random(5).randbytes((3 << 20) + 7)}
 
+# The block of an empty file lies in no file.
+WITH_BYTES = [path for path, content in MODEL.items() if content]
+
 
 def size(kubo: KuboDaemon) -> int:
     said = kubo.rpc("repo/stat")
@@ -105,3 +108,64 @@ def test_a_file_that_changed_is_not_published(start_daemon: Start, tmp_path: Pat
     with pytest.raises(PinError, match="pinformers verify"):
         publish(room.resolver.catalog, room.pinned.pin, KuboNode(kubo.multiaddr))
     assert not KuboNode(kubo.multiaddr).pins(REPO)
+
+
+def test_a_cache_that_moved_is_told_to_the_filestore(start_daemon: Start, tmp_path: Path) -> None:
+    kubo = start_daemon(Experimental__FilestoreEnabled="true")
+    node, home, moved = KuboNode(kubo.multiaddr), tmp_path / "kubo" / "home", tmp_path / "kubo" / "moved"
+    room = Room(home)
+    publish(room.resolver.catalog, room.pinned.pin, node)
+    home.rename(moved)
+    before = size(kubo)
+    catalog = make_resolver(moved).catalog
+    done = publish(catalog, room.pinned.pin, node)
+    assert {done.files[path][0] for path in WITH_BYTES} == {"nocopy"}
+    assert all(str(moved) in done.files[path][1] for path in WITH_BYTES)
+    assert size(kubo) - before < 1 << 16
+    assert fetched(kubo, room.root, tmp_path / "out") == MODEL
+    assert publish(catalog, room.pinned.pin, node) == done
+
+
+def test_a_cache_that_moved_away_is_copied(start_daemon: Start, tmp_path: Path) -> None:
+    kubo = start_daemon(Experimental__FilestoreEnabled="true")
+    node, home, moved = KuboNode(kubo.multiaddr), tmp_path / "kubo" / "home", tmp_path / "moved"
+    room = Room(home)
+    publish(room.resolver.catalog, room.pinned.pin, node)
+    home.rename(moved)
+    done = publish(make_resolver(moved).catalog, room.pinned.pin, node)
+    assert {done.files[path][0] for path in WITH_BYTES} == {"copied"}
+    assert fetched(kubo, room.root, tmp_path / "out") == MODEL
+
+
+def test_after_an_unpin_the_record_still_says_that_there_is_no_copy(start_daemon: Start, tmp_path: Path) -> None:
+    kubo = start_daemon(Experimental__FilestoreEnabled="true")
+    node, room = KuboNode(kubo.multiaddr), Room(tmp_path / "kubo" / "home")
+    first = publish(room.resolver.catalog, room.pinned.pin, node)
+    node.unpin(next(cid for cid in node.pins(REPO)))
+    assert publish(room.resolver.catalog, room.pinned.pin, node) == first
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--cid-version=0", "--raw-leaves=false", "--chunker=size-262144", "--max-file-links=174"),
+        ("--cid-version=1", "--trickle", "--raw-leaves=true", "--chunker=size-50000"),
+        ("--cid-version=1", "--inline", "--inline-limit=64", "--chunker=rabin"),
+    ],
+    ids=lambda options: options[-1],
+)
+def test_what_others_cut_in_another_way_goes_on_as_they_cut_it(
+    options: tuple[str, ...], start_daemon: Start, tmp_path: Path
+) -> None:
+    origin, kubo = start_daemon("origin"), start_daemon(Experimental__FilestoreEnabled="true")
+    folder = write_folder(tmp_path / "model", MODEL)
+    cid = origin.repo.run("add", "-rQ", "--progress=false", *options, folder).decode().strip()
+    resolver = make_resolver(tmp_path / "kubo" / "home", sources=("embedded", "kubo"), kubo_api=origin.multiaddr)
+    pinned = resolver.refer(f"ipfs://{cid}", None, list(MODEL))
+    assert pinned is not None and pinned.deliver(list(MODEL))
+    pin = resolver.catalog.pin(pinned.repo, pinned.commit)
+    assert pin is not None and pin.origin == "ipfs"
+    done = publish(resolver.catalog, pin, KuboNode(kubo.multiaddr))
+    assert done.files["big.bin"][0] == "copied"
+    assert "cut it in another way" in done.files["big.bin"][1]
+    assert fetched(kubo, cid, tmp_path / "out") == MODEL

@@ -2,19 +2,18 @@ from __future__ import annotations
 
 import os
 import random
-import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from ipfs_data import MemoryStore
-from kubo_repo import KuboDaemon
+from kubo_repo import KuboDaemon, KuboRepo
 from pinformers._errors import BlockNotFound, SourceError, SourceUnavailable
-from pinformers.ipfs import CID, Block, hash_file, read_file
+from pinformers.ipfs import CID, Block, hash_file, leaves, read_file
 from pinformers.sources.kubo import KuboNode, KuboSource
 
 pytestmark = pytest.mark.kubo
@@ -37,8 +36,6 @@ def stored(node: KuboNode, store: MemoryStore, content: bytes = CONTENT) -> CID:
     """Put a file's blocks into the daemon."""
     dag = store.add_file(content)
     blocks = [Block(cid, store(cid)) for cid in (dag.cid, *(node.cid for node in dag.nodes[1:]))]
-    from pinformers.ipfs import leaves
-
     blocks += [Block(leaf.cid, store(leaf.cid)) for leaf in leaves(dag.cid, store)]
     node.import_car(blocks, [dag.cid])
     return dag.cid
@@ -111,9 +108,17 @@ def test_without_a_copy_and_when_the_file_moved_reads_do_not_hang(start_daemon: 
     assert grown < len(CONTENT) // 10
     source = KuboSource(node, swarm_timeout=1.0)
     assert b"".join(read_file(root, source.block)) == CONTENT
+    leaf = next(leaves(root, source.block)).cid
     file.rename(tmp_path / "moved")
+    assert not node.has(leaf)
     with pytest.raises(SourceError):
         b"".join(read_file(root, source.block))
+    with pytest.raises(SourceError, match="no such file"):
+        node.pin(root, "org/model")
+    node.forget_dead([root, leaf])
+    assert node.has(root)
+    with pytest.raises(BlockNotFound, match="not found"):
+        node.block(leaf, offline=True, timeout=5.0)
 
 
 def test_a_file_outside_of_the_repos_parent_is_refused(start_daemon: Start, tmp_path: Path) -> None:
@@ -157,6 +162,24 @@ def test_names(start_daemon: Start, store: MemoryStore) -> None:
     assert len(node.name_record(name)) > 100
 
 
+def test_a_socket_in_the_file_system(kubo_binary: str, store: MemoryStore, tmp_path: Path) -> None:
+    address = f"/unix/{tmp_path / 'ipfs.sock'}"
+    repo = KuboRepo.create(kubo_binary, tmp_path / "kubo" / "repo", Addresses__API=f'"{address}"')
+    with open(repo.path / "daemon.log", "ab") as log:
+        process = subprocess.Popen([repo.binary, "daemon"], env=repo.environ, stdout=log, stderr=log)
+    try:
+        node = KuboNode(address)
+        assert _patient(node.version)
+        assert node.local and node.repo_path() == repo.path
+        root = stored(node, store)
+        node.pin(root, "org/model")
+        assert node.pins("org/model") == {root: "org/model"}
+        assert b"".join(read_file(root, KuboSource(node, swarm_timeout=1.0).block)) == CONTENT
+    finally:
+        process.terminate()
+        process.wait()
+
+
 def test_a_token(start_daemon: Start) -> None:
     rule = '{"ada": {"AuthSecret": "bearer:s3cret", "AllowedPaths": ["/api/v0"]}}'
     # The fixture asks for the version before it yields, so the rule comes with a second start.
@@ -166,8 +189,6 @@ def test_a_token(start_daemon: Start) -> None:
     first.repo.run("config", "--json", "API.Authorizations", rule)
     (first.repo.path / "api").unlink(missing_ok=True)
     with open(first.repo.path / "daemon.log", "ab") as log:
-        import subprocess
-
         process = subprocess.Popen([first.repo.binary, "daemon"], env=first.repo.environ, stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + 30
@@ -198,16 +219,6 @@ def _patient(call: Callable[[], object]) -> object:
             time.sleep(0.05)
 
 
-def test_nobody_there_is_remembered() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    source = KuboSource(KuboNode(f"/ip4/127.0.0.1/tcp/{port}"), swarm_timeout=1.0)
-    for _ in range(2):
-        with pytest.raises(SourceUnavailable, match="cannot be reached"):
-            source.block(ABSENT)
-
-
 def test_a_daemon_that_dies_in_the_middle(kubo: KuboDaemon, store: MemoryStore) -> None:
     node = KuboNode(kubo.multiaddr)
     root = stored(node, store)
@@ -217,32 +228,6 @@ def test_a_daemon_that_dies_in_the_middle(kubo: KuboDaemon, store: MemoryStore) 
     kubo.process.wait()
     with pytest.raises(SourceUnavailable):
         list(pieces)
-
-
-@pytest.mark.parametrize("body", [b"<html>it works</html>", b"{}", b'{"Version": 3}', b"[]"])
-def test_what_is_no_kubo_is_said_in_one_sentence(body: bytes) -> None:
-    class Other(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None: ...
-
-    with HTTPServer(("127.0.0.1", 0), Other) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        node = KuboNode(f"http://127.0.0.1:{server.server_port}")
-        with pytest.raises(SourceUnavailable, match="not a Kubo daemon"):
-            node.version()
-        server.shutdown()
-
-
-@pytest.mark.parametrize("address", ["5001", "/unix/tmp/x", "ftp://a", "http://user:hunter2@", "/ip4/1.2.3.4/udp/1"])
-def test_an_address_that_is_none(address: str) -> None:
-    with pytest.raises(SourceUnavailable, match="kubo_api") as caught:
-        KuboNode(address)
-    assert "hunter2" not in str(caught.value)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

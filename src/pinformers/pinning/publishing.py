@@ -108,10 +108,12 @@ class _File:
 
     def cut_as_ours(self) -> bool:
         """Whether Kubo makes this DAG of the file: files that came by the CID of others may be cut in other ways."""
-        tree = Balanced(UNIXFS_V1_2025)
+        chunk, tree = UNIXFS_V1_2025.chunk, Balanced(UNIXFS_V1_2025)
+        if not self.leaves or any(leaf.size != chunk for leaf in self.leaves[:-1]) or self.leaves[-1].size > chunk:
+            return False
         for leaf in self.leaves:
             tree.add(Part(leaf.cid, leaf.size, leaf.size))
-        return bool(self.leaves) and tree.finish()[0].cid == self.cid
+        return tree.finish()[0].cid == self.cid
 
     def blocks(self) -> Iterator[Block]:
         """Yield the inner blocks and then the leaves, each hashed while it is read; raises PinError for others."""
@@ -123,7 +125,7 @@ class _File:
                 try:
                     yield from self._leaf(leaf, piece)
                 except BlockMismatch as exc:
-                    advice = "it changed since it was pinned; `pinformers verify` says more"
+                    advice = "its bytes are not the blocks that were pinned; `pinformers verify` says more"
                     raise PinError(str(self.here), advice) from exc
 
     def _leaf(self, leaf: Leaf, piece: bytes) -> Iterator[Block]:

@@ -57,7 +57,7 @@ def serve_tls(bound: socket.socket, blocks: Blocks, files: tuple[Path, Path], en
     doorkeeper = _Doorkeeper(bound, MOST)
     gateway: Any = _Gateway(blocks, doorkeeper)
 
-    class Settings(Config):
+    class Settings(Config):  # type: ignore[misc, unused-ignore]  # without the extra it is unknown
         def create_sockets(self) -> Any:
             return Sockets([doorkeeper], [], [])
 

@@ -128,6 +128,8 @@ class Rpc:
             for part in answer.stream(1 << 16):
                 *lines, rest = (rest + part).split(b"\n")
                 yield from (is_json(line) for line in lines if line.strip())
+        if rest.strip():
+            yield is_json(rest)
 
     @contextmanager
     def _call(

@@ -1,0 +1,425 @@
+"""The RPC of a Kubo daemon against small servers on loopback; tests/kubo has the real one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import ssl
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from pinformers._errors import BlockNotFound, PinError, SourceError, SourceUnavailable
+from pinformers.ipfs import CID, Block
+from pinformers.ipfs.dagpb import MAX_BLOCK
+from pinformers.sources.kubo import KuboNode, KuboSource
+from pinformers.sources.kubo_rpc import url_of
+from tls_rooms import write_certificate
+
+BLOCK = b"a block"
+CID_OF_BLOCK = CID.raw(hashlib.sha256(BLOCK).digest())
+ABSENT = CID.raw(bytes(32))
+NOT_FOUND = {"Message": "block was not found locally (offline): ipld: could not find it", "Type": "error"}
+
+
+class Ask(BaseHTTPRequestHandler):
+    """One call; the test's answer gets it."""
+
+    protocol_version = "HTTP/1.1"
+    server: Stub
+
+    def do_POST(self) -> None:
+        parts = urlsplit(self.path)
+        self.command_name = parts.path.partition("/api/v0/")[2]
+        self.query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+        self.server.asked.append((self.command_name, self.headers.get("Authorization")))
+        self.server.answer(self)
+
+    def reply(self, body: object, status: int = 200) -> None:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+
+class Stub(ThreadingHTTPServer):
+    """A daemon, or what is none: it answers as the test says and notes what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self, answer: Callable[[Ask], None]) -> None:
+        super().__init__(("127.0.0.1", 0), Ask)
+        self.answer, self.asked = answer, list[tuple[str, str | None]]()
+        # Set at the end: an answer that shall never come waits for it.
+        self.over = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def count(self, command: str) -> int:
+        return [name for name, _ in self.asked].count(command)
+
+    def handle_error(self, *_: object) -> None:
+        """The client may leave in the middle."""
+
+
+@contextmanager
+def stub(answer: Callable[[Ask], None]) -> Iterator[Stub]:
+    with Stub(answer) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.over.set()
+            server.shutdown()
+            thread.join()
+
+
+def who(ask: Ask) -> None:
+    ask.reply({"ID": "12D3", "Version": "0.43.0"})
+
+
+# -- addresses ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "url"),
+    [
+        ("/ip4/127.0.0.1/tcp/5001", "http://127.0.0.1:5001"),
+        ("/ip6/::1/tcp/5001/http", "http://[::1]:5001"),
+        ("/dns4/node.example/tcp/443/https", "https://node.example"),
+        ("/dns/node.example/tcp/443/tls/http", "https://node.example"),
+        ("http://localhost:5001/", "http://localhost:5001"),
+        ("https://ada:geheim@node.example/rpc", "https://node.example/rpc"),
+        ("/unix/run/ipfs.sock", "/unix/run/ipfs.sock"),
+        # As Kubo writes it into its file `api`.
+        ("/unix//run/ipfs.sock", "/unix/run/ipfs.sock"),
+    ],
+)
+def test_an_address_is_a_multiaddr_or_a_url(address: str, url: str) -> None:
+    assert url_of(address).url == url
+
+
+@pytest.mark.parametrize(
+    "address", ["5001", "/unix/", "ftp://a", "http://user:hunter2@", "/ip4/1.2.3.4/udp/1", "/ip4/1.2.3.4/tcp/x"]
+)
+def test_what_is_no_address_is_said_without_its_password(address: str) -> None:
+    with pytest.raises(SourceUnavailable, match="kubo_api") as caught:
+        KuboNode(address)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [("/ip4/127.0.0.1/tcp/1", True), ("/unix/run/ipfs.sock", True), ("http://[::1]:1", True), ("http://a:1", False)],
+)
+def test_whether_it_runs_on_this_machine(address: str, local: bool) -> None:
+    assert KuboNode(address).local is local
+
+
+# -- the token ------------------------------------------------------------------------------------------------
+
+
+def test_the_token_goes_to_the_daemon_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine localhost login ada password geheim\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with stub(who) as proxy, stub(who) as daemon:
+        for name in ("HTTP_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        node = KuboNode(f"/dns4/localhost/tcp/{daemon.server_port}", token="s3cret")
+        assert (node.version(), node.id()) == ("0.43.0", "12D3")
+    assert proxy.asked == []
+    assert daemon.asked == [("version", "Bearer s3cret"), ("id", "Bearer s3cret")]
+
+
+def test_a_refusal_names_the_setting(tmp_path: Path) -> None:
+    with stub(lambda ask: ask.reply(b"403 - Forbidden", 403)) as daemon:
+        node = KuboNode(daemon.url, token="s3cret")
+        for call in (node.version, node.id):
+            with pytest.raises(SourceUnavailable, match="kubo_token") as caught:
+                call()
+            assert "s3cret" not in str(caught.value)
+
+
+# -- TLS ------------------------------------------------------------------------------------------------------
+
+
+def test_a_certificate_of_ones_own_counts_for_every_call(tmp_path: Path) -> None:
+    cert, key = write_certificate(tmp_path)
+    with stub(who) as daemon:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert, key)
+        daemon.socket = context.wrap_socket(daemon.socket, server_side=True)
+        address = f"/dns4/localhost/tcp/{daemon.server_port}/https"
+        node = KuboNode(address, ca_bundle=cert)
+        assert (node.version(), node.id()) == ("0.43.0", "12D3")
+        for call in (KuboNode(address).version, KuboNode(address).id):
+            with pytest.raises(SourceUnavailable):
+                call()
+
+
+def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    node = KuboNode("https://localhost:9", ca_bundle=tmp_path / "none.pem")
+    for call in (node.version, node.id):
+        with pytest.raises(SourceUnavailable, match=r"none\.pem cannot be read"):
+            call()
+
+
+# -- who answers ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [b"<html>it works</html>", b"{}", b'{"Version": 3}', b"[]", b"7"])
+def test_what_is_no_kubo_is_said_in_one_sentence(body: bytes) -> None:
+    with stub(lambda ask: ask.reply(body)) as other:
+        node = KuboNode(other.url)
+        for call in (node.version, node.id, node.filestore_enabled, node.repo_path, node.keys):
+            with pytest.raises(SourceUnavailable, match="not a Kubo daemon"):
+                call()
+
+
+@pytest.mark.parametrize(
+    ("version", "old"),
+    [("0.26.0", True), ("0.4.23", True), ("0.27.0", False), ("0.43.0-dev", False), ("1.0.0", False), ("odd", False)],
+)
+def test_only_what_is_too_old_is_said(version: str, old: bool) -> None:
+    with stub(lambda ask: ask.reply({"Version": version})) as daemon:
+        assert bool(KuboNode(daemon.url).too_old()) is old
+
+
+def test_the_warning_of_ipfshttpclient_needs_no_filter() -> None:
+    # Filters belong to the process: one that was set here could outlive a `catch_warnings` of another thread.
+    before = list(warnings.filters)
+    with stub(who) as daemon:
+        node = KuboNode(daemon.url)
+        found: list[str] = []
+        threads = [threading.Thread(target=lambda: found.append(node.id())) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert found == ["12D3"] * 8
+    assert warnings.filters == before
+
+
+def test_a_connection_that_breaks_in_a_control_call_is_said() -> None:
+    def answer(ask: Ask) -> None:
+        ask.send_response(200)
+        ask.send_header("Content-Length", "1000")
+        ask.end_headers()
+        ask.wfile.write(b'{"ID"')
+        ask.close_connection = True
+
+    with stub(answer) as daemon, pytest.raises(SourceUnavailable):
+        KuboNode(daemon.url).id()
+
+
+# -- reading --------------------------------------------------------------------------------------------------
+
+
+def test_the_repo_is_asked_before_the_swarm() -> None:
+    seen: list[tuple[str, str]] = []
+
+    def answer(ask: Ask) -> None:
+        seen.append((ask.query["offline"], ask.query.get("timeout", "")))
+        if ask.query["offline"] == "true":
+            ask.reply(NOT_FOUND, 500)
+        else:
+            ask.reply(BLOCK)
+
+    with stub(answer) as daemon:
+        assert KuboSource(KuboNode(daemon.url), swarm_timeout=2.0).block(CID_OF_BLOCK) == BLOCK
+    assert seen == [("true", ""), ("false", "2.000s")]
+
+
+def test_a_file_that_moved_is_looked_for_in_the_swarm() -> None:
+    def answer(ask: Ask) -> None:
+        if ask.query["offline"] == "true":
+            ask.reply({"Message": "open /hub/model.bin: no such file or directory", "Type": "error"}, 500)
+        else:
+            ask.reply(BLOCK)
+
+    with stub(answer) as daemon:
+        node = KuboNode(daemon.url)
+        assert KuboSource(node, swarm_timeout=2.0).block(CID_OF_BLOCK) == BLOCK
+
+
+def test_after_the_swarm_had_nothing_it_is_not_waited_for_again() -> None:
+    def answer(ask: Ask) -> None:
+        if ask.query["offline"] == "true" and ask.query["arg"] == str(CID_OF_BLOCK):
+            ask.reply(BLOCK)
+        else:
+            ask.reply(NOT_FOUND, 500)
+
+    swarm: list[str] = []
+
+    def noted(ask: Ask) -> None:
+        if ask.query["offline"] == "false":
+            swarm.append(ask.query["arg"])
+        answer(ask)
+
+    with stub(noted) as daemon:
+        source = KuboSource(KuboNode(daemon.url), swarm_timeout=1.0)
+        with pytest.raises(BlockNotFound, match="nor did its swarm within 1 s"):
+            source.block(ABSENT)
+        for number in range(1000, 1010):
+            with pytest.raises(BlockNotFound, match="had nothing just now"):
+                source.block(CID.raw(number.to_bytes(32, "big")))
+        assert source.block(CID_OF_BLOCK) == BLOCK
+    assert swarm == [str(ABSENT)]
+
+
+def test_without_a_swarm_timeout_the_swarm_is_not_asked() -> None:
+    with stub(lambda ask: ask.reply(NOT_FOUND, 500)) as daemon, pytest.raises(BlockNotFound):
+        KuboSource(KuboNode(daemon.url), swarm_timeout=0.0).block(ABSENT)
+    assert daemon.count("block/get") == 1
+
+
+def test_a_daemon_that_hangs_is_given_up_and_one_that_waits_for_its_swarm_is_not() -> None:
+    def answer(ask: Ask) -> None:
+        ask.server.over.wait(20)
+
+    with stub(answer) as daemon:
+        node = KuboNode(daemon.url)
+        with pytest.raises(SourceUnavailable, match="stalled"):
+            node.block(ABSENT, offline=True, timeout=-0.9)
+        with pytest.raises(BlockNotFound, match="did not deliver within"):
+            node.block(ABSENT, offline=False, timeout=-0.9)
+
+
+def test_a_daemon_that_is_away_is_asked_once() -> None:
+    with stub(who) as daemon:
+        url = daemon.url
+    source = KuboSource(KuboNode(url), swarm_timeout=1.0)
+    with pytest.raises(SourceUnavailable, match="cannot be reached"):
+        source.block(ABSENT)
+    with socket.create_server(("127.0.0.1", int(url.rpartition(":")[2]))) as there:
+        there.setblocking(False)
+        with pytest.raises(SourceUnavailable, match="cannot be reached"):
+            source.block(ABSENT)
+        with pytest.raises(BlockingIOError):
+            there.accept()
+
+
+def test_more_bytes_than_a_block_may_have_are_refused() -> None:
+    big = bytes(MAX_BLOCK + 1)
+    with stub(lambda ask: ask.reply(big)) as daemon, pytest.raises(SourceUnavailable, match="longer than"):
+        KuboNode(daemon.url).block(ABSENT, offline=True, timeout=5.0)
+
+
+def test_an_identity_cid_asks_nobody() -> None:
+    with stub(who) as daemon:
+        assert KuboSource(KuboNode(daemon.url), swarm_timeout=1.0).block(CID.parse("bafkqaaa")) == b""
+    assert daemon.asked == []
+
+
+# -- writing --------------------------------------------------------------------------------------------------
+
+
+def drain(ask: Ask) -> None:
+    """Read a chunked body to its end."""
+    while size := int(ask.rfile.readline(), 16):
+        ask.rfile.read(size + 2)
+    ask.rfile.readline()
+
+
+def test_what_making_the_upload_raises_is_raised() -> None:
+    def blocks() -> Iterator[Block]:
+        yield Block(CID_OF_BLOCK, BLOCK)
+        raise PinError("model.bin", "it changed since it was pinned")
+
+    def answer(ask: Ask) -> None:
+        with suppress(ValueError):
+            drain(ask)
+        ask.close_connection = True
+
+    with stub(answer) as daemon, pytest.raises(PinError, match="it changed"):
+        KuboNode(daemon.url).import_car(blocks(), [CID_OF_BLOCK])
+
+
+def test_an_upload_that_is_not_acknowledged_is_no_success() -> None:
+    def answer(ask: Ask) -> None:
+        drain(ask)
+        ask.reply({"Root": {}})
+
+    with stub(answer) as daemon, pytest.raises(SourceError, match="did not take the blocks"):
+        KuboNode(daemon.url).import_car([Block(CID_OF_BLOCK, BLOCK)], [CID_OF_BLOCK])
+
+
+def test_a_path_that_fits_no_header_is_not_sent(tmp_path: Path) -> None:
+    file = tmp_path / "a\r\nAbspath: b"
+    file.write_bytes(BLOCK)
+    with stub(who) as daemon, pytest.raises(SourceError, match="fits no header"):
+        KuboNode(daemon.url).add_nocopy(file, CID_OF_BLOCK)
+    assert daemon.asked == []
+
+
+def lines(*values: object) -> Callable[[Ask], None]:
+    def answer(ask: Ask) -> None:
+        ask.reply(b"".join(json.dumps(value).encode() + b"\n" for value in values))
+
+    return answer
+
+
+def test_a_pin_is_followed_to_its_end() -> None:
+    with stub(lines({"Progress": 1}, {"Progress": 9}, {"Pins": [str(ABSENT)]})) as daemon:
+        KuboNode(daemon.url).pin(ABSENT, "org/model")
+    with stub(lines({"Progress": 1})) as daemon, pytest.raises(SourceError, match="did not pin"):
+        KuboNode(daemon.url).pin(ABSENT, "org/model")
+
+
+def test_a_pin_that_stands_still_is_given_up() -> None:
+    def answer(ask: Ask) -> None:
+        ask.send_response(200)
+        ask.send_header("Transfer-Encoding", "chunked")
+        ask.end_headers()
+        line = b'{"Progress": 3}\n'
+        # As Kubo does, every half a second for ever.
+        with suppress(OSError):
+            while not ask.server.over.wait(0.02):
+                ask.wfile.write(b"%x\r\n%b\r\n" % (len(line), line))
+
+    with stub(answer) as daemon, pytest.raises(SourceUnavailable, match="no more than 3 blocks"):
+        KuboNode(daemon.url, timeout=0.3).pin(ABSENT, "org/model")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_forked_in_the_middle_of_a_call_has_its_own_connections() -> None:
+    arrived, go = threading.Event(), threading.Event()
+
+    def answer(ask: Ask) -> None:
+        if not arrived.is_set():
+            arrived.set()
+            go.wait(20)
+        who(ask)
+
+    with stub(answer) as daemon:
+        node = KuboNode(daemon.url)
+        busy = threading.Thread(target=node.id)
+        busy.start()
+        assert arrived.wait(20)
+        child = os.fork()
+        if not child:
+            with suppress(BaseException):
+                os._exit(0 if node.id() == "12D3" and node.version() else 1)
+            os._exit(2)
+        assert os.waitpid(child, 0)[1] == 0
+        go.set()
+        busy.join()
