@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from kubo_repo import KuboDaemon
+from programs import build, end
 
 _SOURCES = Path(__file__).parent / "cluster"
 _SECRET = "5a" * 32
@@ -26,21 +25,7 @@ def build_cluster() -> str:
     """Return an ``ipfs-cluster-service``: the one that is named, or one built once from the go.mod in ``cluster/``."""
     if named := os.environ.get("PINFORMERS_TEST_CLUSTER"):
         return named
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pinformers-kubo"
-    cache.mkdir(parents=True, exist_ok=True)
-    binary = cache / "ipfs-cluster-service"
-    with FileLock(cache / "build-cluster.lock"):
-        if not _works(binary):
-            environ = os.environ | {"GOBIN": str(cache)}
-            subprocess.run(["go", "install", "tool"], cwd=_SOURCES, env=environ, check=True, capture_output=True)
-    return str(binary)
-
-
-def _works(binary: Path) -> bool:
-    try:
-        return subprocess.run([binary, "--version"], capture_output=True, check=False).returncode == 0
-    except OSError:
-        return False
+    return build("ipfs-cluster-service", _SOURCES, "--version")
 
 
 @dataclass(frozen=True)
@@ -99,12 +84,7 @@ class ClusterPeer:
             self._wait(process)
             yield self
         finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process)
 
     # -- inner ------------------------------------------------------------------------------------------------
 

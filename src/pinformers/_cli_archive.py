@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from pinformers._cli_output import note, plural, print_facts, print_json, progress_bar, say, size
-from pinformers._cli_pins import opened
+from pinformers._cli_pins import not_pinned, opened
 from pinformers._errors import PinError
 from pinformers.pinning.archive import export_model, written_aside
 from pinformers.pinning.pin import Pin
@@ -27,8 +27,7 @@ def export(model: str, revision: str | None, output: str) -> int:
     resolver = opened()
     pinned = resolver.find(model, revision)
     if pinned is None:
-        name = model if revision is None else f"{model}@{revision}"
-        raise PinError(name, "it is not pinned; `pinformers ls` lists what is")
+        raise not_pinned(model, revision)
     out = nullcontext(sys.stdout.buffer) if output == STREAM else written_aside(Path(output))
     with progress_bar(f"Exporting {model}") as bar, out as stream:
         written = export_model(resolver.catalog, pinned, cast("BinaryIO", stream), bar.begin(pinned.pin.size))

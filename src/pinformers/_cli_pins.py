@@ -49,9 +49,14 @@ def chosen(resolver: Resolver, model: str, revision: str | None = None) -> list[
     if revision is not None:
         pins = [pin for pin in pins if revision == pin.commit or refs.get(revision) == pin.commit]
     if not pins:
-        name = model if revision is None else f"{model}@{revision}"
-        raise PinError(name, "it is not pinned; `pinformers ls` lists what is")
+        raise not_pinned(model, revision)
     return pins
+
+
+def not_pinned(model: str, revision: str | None) -> PinError:
+    """Return what is raised where no pin answers for a model, or for one revision of it."""
+    name = model if revision is None else f"{model}@{revision}"
+    return PinError(name, "it is not pinned; `pinformers ls` lists what is")
 
 
 # -- ls, explain ----------------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 from kubo_repo import KuboDaemon, KuboRepo
+from programs import build
 
 _SOURCES = Path(__file__).parent
 StartDaemon = Callable[..., KuboDaemon]
@@ -22,7 +22,7 @@ StartDaemon = Callable[..., KuboDaemon]
 def kubo_binary() -> str:
     """The path of an ``ipfs`` command."""
     try:
-        return _find() or _build()
+        return _find() or build("ipfs", _SOURCES, "version")
     except (OSError, subprocess.CalledProcessError) as exc:
         reason = f"there is no Kubo and it could not be built: {exc}"
         if os.environ.get("PINFORMERS_REQUIRE_KUBO") == "1":
@@ -51,22 +51,3 @@ def start_daemon(kubo_binary: str, tmp_path: Path) -> Iterator[StartDaemon]:
 def _find() -> str | None:
     # The explicit one first: the ipfs on a PATH may be too old to know the profile.
     return os.environ.get("PINFORMERS_TEST_KUBO") or shutil.which("ipfs")
-
-
-def _build() -> str:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pinformers-kubo"
-    cache.mkdir(parents=True, exist_ok=True)
-    binary = cache / "ipfs"
-    # Four minutes of compiling: a second test process waits for the first.
-    with FileLock(cache / "build.lock"):
-        if not _works(binary):
-            environ = os.environ | {"GOBIN": str(cache)}
-            subprocess.run(["go", "install", "tool"], cwd=_SOURCES, env=environ, check=True, capture_output=True)
-    return str(binary)
-
-
-def _works(binary: Path) -> bool:
-    try:
-        return subprocess.run([binary, "version"], capture_output=True, check=False).returncode == 0
-    except OSError:
-        return False

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from programs import end
+
 _SETTINGS = {
     "AutoConf.Enabled": "false",
     "Discovery.MDNS.Enabled": "false",
@@ -71,12 +73,7 @@ class KuboRepo:
         try:
             yield KuboDaemon(self, process, self._api(process), self._gateway())
         finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            end(process)
 
     def _api(self, process: subprocess.Popen[bytes]) -> str:
         deadline = time.monotonic() + _PATIENCE

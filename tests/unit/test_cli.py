@@ -10,14 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
+from cli_rooms import invoke, settle
 from environment import clean_env
 from pin_rooms import FILES, REPO, write_folder
 from pinformers import __version__, _autostart
 from pinformers._cli_output import on_terminal
 from pinformers._cli_upkeep import _consents
-from pinformers.cli import root
 
 Run = Callable[..., Result]
 POSIX = pytest.mark.skipif(os.name == "nt", reason="needs exec and signals")
@@ -26,22 +26,8 @@ CLI = [sys.executable, "-m", "pinformers"]
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    for name in [*os.environ]:
-        if name == "CI" or name.startswith("PINFORMERS"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("PINFORMERS_CACHE_DIR", str(tmp_path / "hub"))
-    monkeypatch.setenv("PINFORMERS_STATE_DIR", str(tmp_path / "pinformers"))
-    monkeypatch.setenv("PINFORMERS_SOURCES", "embedded")
-    monkeypatch.setenv("PINFORMERS_CONFIG", "")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-
-    def run(*arguments: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(root, arguments, prog_name="pinformers")
-        assert result.exit_code == code, result.output
-        assert "Traceback" not in result.output
-        return result
-
-    return run
+    settle(monkeypatch, tmp_path)
+    return invoke
 
 
 @pytest.fixture

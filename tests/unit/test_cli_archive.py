@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
+from cli_rooms import invoke, settle
 from environment import clean_env
 from hub_stub import HubStub
 from ipfs_folder import add_folder
 from pin_rooms import FILES, REPO, fill_cache, write_folder
-from pinformers.cli import root
 from pinformers.ipfs import CID, V0_2015, Block, read_car, write_car
 
 Machine = Callable[..., Result]
@@ -24,20 +24,12 @@ Machine = Callable[..., Result]
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Run the command on the machine whose home is a folder of that name."""
-    for name in [*os.environ]:
-        if name == "CI" or name.startswith("PINFORMERS"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("PINFORMERS_SOURCES", "embedded")
-    monkeypatch.setenv("PINFORMERS_CONFIG", "")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    settle(monkeypatch, tmp_path)
     monkeypatch.chdir(tmp_path)
 
     def run(home: str, *arguments: str, code: int = 0, stdin: bytes | None = None) -> Result:
         environ = {"PINFORMERS_CACHE_DIR": f"{tmp_path}/{home}/hub", "PINFORMERS_STATE_DIR": f"{tmp_path}/{home}/state"}
-        result = CliRunner().invoke(root, arguments, prog_name="pinformers", env=environ, input=stdin)
-        assert result.exit_code == code, result.output
-        assert "Traceback" not in result.output
-        return result
+        return invoke(*arguments, code=code, env=environ, stdin=stdin)
 
     return run
 

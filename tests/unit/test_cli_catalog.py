@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from catalog_rooms import MemoryNode, Publisher, pin_of
+from cli_rooms import invoke, settle
 from ipns_data import ed25519_key, record
-from pinformers.cli import root
 from pinformers.ipfs import CID
 from pinformers.pinning.catalog import Catalog
 from pinformers.sources.ipns import MEDIA_TYPE
@@ -72,22 +72,9 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
 
 @pytest.fixture
 def cli(tmp_path: Path, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> Run:
-    for name in [*os.environ]:
-        if name == "CI" or name.startswith("PINFORMERS"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("PINFORMERS_CACHE_DIR", str(tmp_path / "hub"))
-    monkeypatch.setenv("PINFORMERS_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setenv("PINFORMERS_SOURCES", "embedded,gateway")
-    monkeypatch.setenv("PINFORMERS_GATEWAYS", gateway.url)
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-
-    def run(*arguments: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(root, ["catalog", *arguments], prog_name="pinformers")
-        assert result.exit_code == code, result.output
-        assert "Traceback" not in result.output
-        return result
-
-    return run
+    state = str(tmp_path / "state")
+    settle(monkeypatch, tmp_path, state_dir=state, sources="embedded,gateway", gateways=gateway.url)
+    return partial(invoke, "catalog")
 
 
 def followed(cli: Run) -> list[dict[str, object]]:

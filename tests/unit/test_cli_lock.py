@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from cli_rooms import invoke, settle
 from pin_rooms import REPO, make_resolver, pinned, write_folder
 from pinformers.cli import root
 from pinformers.pinning.folder import pin_folder
@@ -23,13 +24,7 @@ Run = Callable[..., Result]
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory, of a user whose cache and records lie beside it."""
-    for name in [*os.environ]:
-        if name == "CI" or name.startswith("PINFORMERS"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("PINFORMERS_CACHE_DIR", str(tmp_path / "hub"))
-    monkeypatch.setenv("PINFORMERS_STATE_DIR", str(tmp_path / "pinformers"))
-    monkeypatch.setenv("PINFORMERS_SOURCES", "embedded")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    settle(monkeypatch, tmp_path)
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
     return tmp_path / "project"
@@ -47,10 +42,7 @@ def model(resolver: Resolver, tmp_path: Path) -> Pin:
 
 
 def lock(*arguments: str, code: int = 0) -> Result:
-    result = CliRunner().invoke(root, ["lock", *arguments], prog_name="pinformers")
-    assert result.exit_code == code, result.output
-    assert "Traceback" not in result.output
-    return result
+    return invoke("lock", *arguments, code=code)
 
 
 def states(*arguments: str, code: int = 0) -> dict[str, Any]:

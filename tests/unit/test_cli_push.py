@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
+from cli_rooms import invoke, settle
 from pin_rooms import REPO, write_folder
-from pinformers.cli import root
 
 Run = Callable[..., Result]
 
@@ -17,23 +17,8 @@ Run = Callable[..., Result]
 @pytest.fixture
 def push(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Push where no daemon answers: nobody listens at the discard port."""
-    for name in [*os.environ]:
-        if name == "CI" or name.startswith("PINFORMERS"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("PINFORMERS_CACHE_DIR", str(tmp_path / "hub"))
-    monkeypatch.setenv("PINFORMERS_STATE_DIR", str(tmp_path / "pinformers"))
-    monkeypatch.setenv("PINFORMERS_SOURCES", "embedded,kubo")
-    monkeypatch.setenv("PINFORMERS_KUBO_API", "/ip4/127.0.0.1/tcp/9")
-    monkeypatch.setenv("PINFORMERS_CONFIG", "")
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-
-    def run(*arguments: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(root, ["push", *arguments], prog_name="pinformers")
-        assert result.exit_code == code, result.output
-        assert "Traceback" not in result.output
-        return result
-
-    return run
+    settle(monkeypatch, tmp_path, sources="embedded,kubo", kubo_api="/ip4/127.0.0.1/tcp/9")
+    return partial(invoke, "push")
 
 
 @pytest.fixture
@@ -49,7 +34,7 @@ def test_without_a_daemon_it_is_pinned_and_that_is_said(
     result = push(folder, "--as", REPO, code=code)
     assert result.stderr.startswith("It is pinned here and not published: ")
     assert "`pinformers serve`" in result.stderr and result.stderr.count("\n") == 1
-    (line,) = json.loads(CliRunner().invoke(root, ["ls", "--json"]).stdout)
+    (line,) = json.loads(invoke("ls", "--json").stdout)
     lines = result.stdout.splitlines()
     assert f'AutoModel.from_pretrained("ipfs://{line["root"]}")' in lines
     assert f'AutoModel.from_pretrained("{REPO}")' in lines

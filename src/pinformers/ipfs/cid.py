@@ -55,7 +55,7 @@ class CID:
             raise BadCID(text[:64] + "...", "it is too long")
         try:
             if text.startswith("Qm") and len(text) == 46:
-                return cls.from_bytes(_from_base58(text))
+                return cls.from_bytes(from_base58(text))
             cid = cls.from_bytes(_from_multibase(text))
         except BadCID as exc:
             raise BadCID(text, exc.reason) from None
@@ -115,7 +115,8 @@ class CID:
 
     def __str__(self) -> str:
         if self.version == 0:
-            return _to_base58(self.multihash)
+            # Version 0 starts with 0x12: no leading zeros need care.
+            return to_digits(self.multihash, BASE58)
         return "b" + base64.b32encode(self.to_bytes()).decode("ascii").rstrip("=").lower()
 
     def verify(self, block: bytes | memoryview) -> None:
@@ -143,7 +144,7 @@ def _from_multibase(text: str) -> bytes:
     if base == "b":
         return _from_base32(digits)
     if base == "z":
-        return _from_base58(digits)
+        return from_base58(digits)
     if base == "k":
         return _from_base36(digits)
     if base == "f":
@@ -183,7 +184,8 @@ def _from_base36(digits: str) -> bytes:
     return bytes(zeros) + _big_endian(int(digits, 36))
 
 
-def _from_base58(digits: str) -> bytes:
+def from_base58(digits: str) -> bytes:
+    """Read base58 as Bitcoin writes it; raises ValueError."""
     number = 0
     try:
         for digit in digits:
@@ -194,12 +196,12 @@ def _from_base58(digits: str) -> bytes:
     return bytes(zeros) + _big_endian(number)
 
 
-def _to_base58(encoded: bytes) -> str:
-    # Only version 0 is written so; it starts with 0x12, so no leading zeros need care.
+def to_digits(encoded: bytes, letters: str) -> str:
+    """Write bytes as a number in the base that has these letters; leading zero bytes are lost."""
     number, digits = int.from_bytes(encoded, "big"), ""
     while number:
-        number, digit = divmod(number, 58)
-        digits = BASE58[digit] + digits
+        number, digit = divmod(number, len(letters))
+        digits = letters[digit] + digits
     return digits
 
 

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from pinformers._errors import BadCID, BadRecord
 from pinformers.ipfs import varint
-from pinformers.ipfs.cid import BASE36, BASE58, CID, IDENTITY, SHA2_256
+from pinformers.ipfs.cid import BASE36, CID, IDENTITY, SHA2_256, from_base58, to_digits
 
 LIBP2P_KEY = 0x72
 MAX_RECORD = 10 << 10
@@ -55,13 +55,16 @@ class IpnsName:
         try:
             if name.startswith(("1", "Qm")):
                 # A peer id is a bare multihash; as a CID it needs only its head.
-                return cls(CID.from_bytes(b"\x01" + varint.encode(LIBP2P_KEY) + _from_base58(name)))
+                return cls(CID.from_bytes(b"\x01" + varint.encode(LIBP2P_KEY) + from_base58(name)))
             return cls(CID.parse(name))
         except BadCID as exc:
             raise BadCID(text, exc.reason) from None
+        except ValueError as exc:
+            raise BadCID(text, str(exc)) from None
 
     def __str__(self) -> str:
-        return "k" + _to_base36(self.cid.to_bytes())
+        # The first byte is the version, 1: there are no leading zeros to keep.
+        return "k" + to_digits(self.cid.to_bytes(), BASE36)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,23 +308,3 @@ def _cbor_head(document: bytes, at: int) -> tuple[int, int, int]:
     if number < 24 or (size > 1 and number < 1 << 4 * size):
         raise ValueError("a number in its signed part is not in its shortest form")
     return major, number, at + size
-
-
-def _from_base58(text: str) -> bytes:
-    number = 0
-    for letter in text:
-        value = BASE58.find(letter)
-        if value < 0:
-            raise BadCID(text, "it is not base58")
-        number = number * 58 + value
-    zeros = len(text) - len(text.lstrip("1"))
-    return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
-
-
-def _to_base36(encoded: bytes) -> str:
-    # The first byte is the version, 1: there are no leading zeros to keep.
-    number, digits = int.from_bytes(encoded, "big"), ""
-    while number:
-        number, digit = divmod(number, 36)
-        digits = BASE36[digit] + digits
-    return digits

@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, Place, Stat
 from pinformers.pinning.pin import Hub, Pin, PinnedFile
 from pinformers.pinning.records import signature, write_bytes
+from pinformers.pinning.times import now
 
 _BATCH = 1 << 30
 _logger = logging.getLogger("pinformers")
@@ -282,8 +282,3 @@ def kept_blocks(path: Path) -> tuple[Block, ...]:
     except (BadCar, BlockMismatch) as exc:
         _logger.warning("%s: %s It is passed over; `pinformers verify` writes it again.", path, exc)
         return ()
-
-
-def now() -> str:
-    """Return the time in UTC, ISO 8601, to the second."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

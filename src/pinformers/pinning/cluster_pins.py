@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Protocol
 
 from pinformers._errors import BadContent, PinError, PinformersError
@@ -25,6 +24,7 @@ from pinformers.ipfs.unixfs import Directory, Entry, FileHasher, build_directory
 from pinformers.pinning.lookup import Found
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.records import MALFORMED
+from pinformers.pinning.times import iso, moment
 from pinformers.sources.cluster import ClusterNode, ClusterPin, Replication
 
 MARK = "pinformers"
@@ -194,24 +194,18 @@ def _metadata(pin: Pin, seen: Mapping[str, int]) -> dict[str, str]:
     newest = sorted(seen.items(), key=lambda item: item[1], reverse=True)[:_MAX_REFS]
     said = {MARK: _FORMAT, "repo": pin.repo, "commit": pin.commit, "root": pin.root}
     said["complete"] = "yes" if pin.complete else "no"
-    return said | {f"{_REF}{revision}": _iso(when) for revision, when in newest}
+    return said | {f"{_REF}{revision}": iso(when) for revision, when in newest}
 
 
 def _how(label: str, revision: str, commit: str, seen_ns: int) -> str:
     if revision == commit:
         return f"{label} has it pinned"
-    return f"{label} has it pinned, {revision} was seen at this commit on {_iso(seen_ns)}"
-
-
-def _iso(when_ns: int) -> str:
-    return datetime.fromtimestamp(when_ns // 10**9, timezone.utc).isoformat()
+    return f"{label} has it pinned, {revision} was seen at this commit on {iso(seen_ns)}"
 
 
 def _from_iso(text: str) -> int:
     """Return a time as nanoseconds since the epoch; 0 for what is none."""
     try:
-        # Go writes Z, which Python reads from 3.11 on.
-        when = datetime.fromisoformat(text.replace("Z", "+00:00"))
-        return int(when.timestamp()) * 10**9 if when.tzinfo is not None else 0
-    except (ValueError, OverflowError):
+        return moment(text)
+    except PinError:
         return 0

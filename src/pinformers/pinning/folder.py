@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 from pinformers._errors import PinError
 from pinformers.ipfs.unixfs import FileDag, hash_file
-from pinformers.pinning.adoption import keep_blocks, now, read_card
+from pinformers.pinning.adoption import keep_blocks, read_card
 from pinformers.pinning.catalog import Catalog, after, read_ref
 from pinformers.pinning.checking import check_file, mend
-from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision
+from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision, pointer_id
 from pinformers.pinning.pinned import PinnedRepo
 from pinformers.pinning.removal import take_back
 from pinformers.pinning.resolver import Resolver
+from pinformers.pinning.times import now
 from pinformers.sources.embedded import EmbeddedSource, LocalFile
 
 # What git and huggingface_hub keep in a folder for themselves.
-_SKIPPED = {".git", ".cache", "__pycache__"}
+SKIPPED = {".git", ".cache", "__pycache__"}
 _LFS_SUFFIXES = frozenset(
     [
         ".7z",
@@ -100,7 +100,7 @@ def _check_whole(catalog: Catalog, pin: Pin) -> None:
 
 
 def _committed(folder: Path, repo: str, dags: dict[str, FileDag]) -> Pin:
-    files = {path: _pinned(path, dag) for path, dag in dags.items()}
+    files = {path: pinned_file(path, dag) for path, dag in dags.items()}
     info = read_card(folder / "README.md")
     draft = Pin(repo=repo, commit="", files=files, listed=True, info=info, origin="folder", pinned_at=now())
     return dataclasses.replace(draft, commit=draft.directory().cid.digest.hex()[:40])
@@ -136,21 +136,21 @@ def _paths(folder: Path) -> list[str]:
         raise PinError(str(folder), "there is no such folder; give a model's folder, or a hub name like org/model")
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     paths = [path.relative_to(folder) for path in found]
-    names = [check_path(path.as_posix()) for path in paths if not _SKIPPED.intersection(path.parts)]
+    names = [check_path(path.as_posix()) for path in paths if not SKIPPED.intersection(path.parts)]
     if not names:
         raise PinError(str(folder), "the folder holds no file; give a model's folder")
     return names
 
 
-def _pinned(path: str, dag: FileDag) -> PinnedFile:
+def pinned_file(path: str, dag: FileDag) -> PinnedFile:
+    """Describe a hashed file as the hub would: by its name and size it is an LFS file or not."""
     if Path(path).suffix in _LFS_SUFFIXES or dag.size > _LFS_FROM:
-        hub = {"size": dag.size, "blob_id": _pointer_id(dag), "lfs_sha256": dag.sha256, "lfs_size": dag.size}
+        hub = {
+            "size": dag.size,
+            "blob_id": pointer_id(dag.sha256, dag.size),
+            "lfs_sha256": dag.sha256,
+            "lfs_size": dag.size,
+        }
     else:
         hub = {"size": dag.size, "blob_id": dag.git_blob}
     return PinnedFile(dag.size, str(dag.cid), dag.dag_size, dag.sha256, hub)
-
-
-def _pointer_id(dag: FileDag) -> str:
-    """Return the git blob id of the LFS pointer: the hub's tree gives that for an LFS file (git-lfs spec v1)."""
-    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{dag.sha256}\nsize {dag.size}\n".encode()
-    return hashlib.sha1(b"blob %d\0" % len(pointer) + pointer).hexdigest()

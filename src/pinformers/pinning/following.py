@@ -20,7 +20,8 @@ from pinformers.pinning.catalog_blocks import KeptBlocks
 from pinformers.pinning.followed import Followed, FollowedList
 from pinformers.pinning.lookup import Found
 from pinformers.pinning.pin import Pin, check_commit, check_repo, check_revision
-from pinformers.pinning.shared_tree import SharedTree, iso, pinned_ns
+from pinformers.pinning.shared_tree import SharedTree, pinned_ns
+from pinformers.pinning.times import iso
 
 FetchRecord = Callable[[str], bytes]
 """Delivers the signed record of an IPNS name, true or not; raises SourceError."""

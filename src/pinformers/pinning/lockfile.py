@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -13,7 +12,16 @@ from pathlib import Path
 from pinformers._errors import BadCID, BadLock, PinError
 from pinformers.ipfs.cid import CID, RAW, SHA2_256
 from pinformers.ipfs.layout import dag_size
-from pinformers.pinning.pin import Hub, Pin, PinnedFile, check_commit, check_path, check_repo, check_revision
+from pinformers.pinning.pin import (
+    Hub,
+    Pin,
+    PinnedFile,
+    check_commit,
+    check_path,
+    check_repo,
+    check_revision,
+    pointer_id,
+)
 from pinformers.pinning.records import signature, write_bytes
 
 NAME = "pinformers.lock"
@@ -121,7 +129,7 @@ def _blob(file: PinnedFile) -> str:
     """Write the name of the blob in the hub cache: ``lfs`` for the sha256, a git blob id, or ``-``."""
     blob_id = file.hub.get("blob_id")
     if file.hub.get("lfs_sha256"):
-        return "lfs" if blob_id in (None, _pointer_id(file.sha256, file.size)) else f"lfs:{blob_id}"
+        return "lfs" if blob_id in (None, pointer_id(file.sha256, file.size)) else f"lfs:{blob_id}"
     return blob_id or "-"
 
 
@@ -304,7 +312,7 @@ def _read_file(fields: list[str]) -> PinnedFile:
 def _read_blob(blob: str, sha256: str, size: int) -> Hub:
     kind, _, pointer = blob.partition(":")
     if kind == "lfs" and (pointer or blob == kind):
-        pointer = _git(pointer) if pointer else _pointer_id(sha256, size)
+        pointer = _git(pointer) if pointer else pointer_id(sha256, size)
         return {"size": size, "blob_id": pointer, "lfs_sha256": sha256, "lfs_size": size}
     return {} if blob == "-" else {"size": size, "blob_id": _git(blob)}
 
@@ -317,9 +325,3 @@ def _git(blob: str) -> str:
 
 def _dag_size(cid: CID, size: int) -> int:
     return size if cid.codec == RAW else dag_size(size)
-
-
-def _pointer_id(sha256: str, size: int) -> str:
-    """Return the git blob id of an LFS pointer, by which the hub's listing calls the file (git-lfs spec v1)."""
-    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
-    return hashlib.sha1(b"blob %d\0" % len(pointer) + pointer, usedforsecurity=False).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -52,6 +53,12 @@ def check_revision(revision: str) -> str:
     if not _REVISION.fullmatch(revision) or any(part in ("", ".", "..") for part in revision.split("/")):
         raise PinError(repr(revision), "a revision is a branch, a tag or a commit of 40 hex digits")
     return revision
+
+
+def pointer_id(sha256: str, size: int) -> str:
+    """Return the git blob id of an LFS pointer, by which the hub's tree calls an LFS file (git-lfs spec v1)."""
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
+    return hashlib.sha1(b"blob %d\0" % len(pointer) + pointer, usedforsecurity=False).hexdigest()
 
 
 def repo_folder(repo: str, repo_type: str) -> str:

@@ -16,13 +16,14 @@ from pinformers._errors import BadCID, BadContent, PinError, PinformersError, So
 from pinformers.ipfs.cid import CID, DAG_PB, RAW, SHA2_256, Block
 from pinformers.ipfs.dag import list_directory, read_block, walk_directory
 from pinformers.ipfs.dagpb import MAX_BLOCK, parse_node
-from pinformers.pinning.adoption import keep_blocks, now, read_card
+from pinformers.pinning.adoption import keep_blocks, read_card
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.ledger import Ledger
 from pinformers.pinning.pin import Pin, PinnedFile, check_path
 from pinformers.pinning.pinned import Means, PinnedRepo
 from pinformers.pinning.records import read_json, write_json
+from pinformers.pinning.times import now
 from pinformers.sources.base import Chain, Source
 
 ResolveName = Callable[[str], CID]

@@ -12,7 +12,6 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 from pinformers._errors import BadBlock, PinError
@@ -22,6 +21,7 @@ from pinformers.ipfs.dagpb import MAX_DEPTH, Link, Node, parse_node
 from pinformers.ipfs.unixfs import Entry, FileHasher, build_directory
 from pinformers.pinning.pin import Pin, check_commit, check_repo, check_revision
 from pinformers.pinning.records import MALFORMED, Json
+from pinformers.pinning.times import iso, moment
 
 FORMAT = 1
 HEAD = "pinformers.json"
@@ -101,22 +101,6 @@ def _assemble(files: Mapping[str, Json], *, models: int, pins: int) -> Tree:
 def _folder(repo: str) -> str:
     org, _, name = check_repo(repo).rpartition("/")
     return f"models/{org or _NO_ORG}/{name}"
-
-
-def iso(nanoseconds: int) -> str:
-    """Write a time as ISO 8601, in UTC, to the second."""
-    return datetime.fromtimestamp(nanoseconds // 10**9, timezone.utc).isoformat(timespec="seconds")
-
-
-def moment(text: object) -> int:
-    """Read such a time, in ns since the epoch; raises PinError for anything else."""
-    try:
-        time = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
-        if time.tzinfo is None:
-            raise ValueError("it has no time zone")
-        return int(time.timestamp()) * 10**9
-    except (ValueError, OverflowError) as exc:
-        raise PinError(repr(text)[:80], "this is no time with a time zone") from exc
 
 
 def pinned_ns(pin: Pin) -> int:

@@ -15,19 +15,20 @@ from pinformers._errors import BadCar, BadContent, PinError, SourceError
 from pinformers.ipfs.cid import CID, RAW, Block
 from pinformers.ipfs.dag import read_block, read_file, walk_directory
 from pinformers.ipfs.dagpb import parse_node
-from pinformers.pinning.adoption import keep_blocks, now, read_card
+from pinformers.pinning.adoption import keep_blocks, read_card
 from pinformers.pinning.archive import Progress
 from pinformers.pinning.cache import PART, RepoCache
 from pinformers.pinning.car_blocks import CarBlocks, Recut, spool
 from pinformers.pinning.catalog import Catalog, Place, after, read_ref
 from pinformers.pinning.checking import check_file, repair
-from pinformers.pinning.folder import _SKIPPED, _pinned
+from pinformers.pinning.folder import SKIPPED, pinned_file
 from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision
 from pinformers.pinning.pinned import PinnedRepo
 from pinformers.pinning.records import MALFORMED, lock, write_bytes
 from pinformers.pinning.references import Reference, Walk, commit_of, repo_name
 from pinformers.pinning.removal import Eviction, Removal, remove_pin
 from pinformers.pinning.resolver import Resolver
+from pinformers.pinning.times import now
 from pinformers.sources.base import Chain, Source
 
 # A record has some 400 bytes a file; one of a hostile hand may unfold to any size out of few blocks.
@@ -245,13 +246,13 @@ def _import_foreign(resolver: Resolver, parcel: Parcel, blocks: CarBlocks, progr
     _check_complete(root, blocks)
     found = {check_path(path): (cid, size) for path, cid, size in walk_directory(root, blocks.block)}
     found = {path: (cid, blocks.size(cid) if cid.codec == RAW else size) for path, (cid, size) in found.items()}
-    found = {path: of for path, of in found.items() if not _SKIPPED.intersection(path.split("/"))}
+    found = {path: of for path, of in found.items() if not SKIPPED.intersection(path.split("/"))}
     if not found:
         raise BadContent(f"the folder {root} holds no file")
     _check_room(Path(resolver.default_cache), sum(size for _, size in found.values()))
     recut = Recut(blocks, progress)
     dags = {path: recut.add(*of) for path, of in sorted(found.items())}
-    files = {path: _pinned(path, dag) for path, dag in dags.items()}
+    files = {path: pinned_file(path, dag) for path, dag in dags.items()}
     draft = Pin(parcel.name, "", files, listed=True, origin="folder", pinned_at=now())
     pin = dataclasses.replace(draft, commit=commit_of(draft.directory().cid))
     return _bring(resolver, _Model(pin, recut), parcel.revision, progress)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,8 +15,8 @@ from urllib3.response import BaseHTTPResponse
 
 from pinformers._errors import BadCID, SourceError, SourceUnavailable
 from pinformers.ipfs.cid import CID
+from pinformers.sources.http import url_of_multiaddr
 
-_MULTIADDR = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d+)(/https|/tls(?:/http)?|/http)?/?")
 _ANSWER = 1 << 20
 # A pin takes about 700 bytes in the list.
 _LIST = 256 << 20
@@ -64,11 +63,9 @@ class ClusterAddress:
     @classmethod
     def parse(cls, text: str) -> ClusterAddress:
         """Read ``http://user:password@host:9094`` or a multiaddr; raises SourceUnavailable for anything else."""
-        match = _MULTIADDR.fullmatch(text)
-        if match is not None:
-            kind, host, port, scheme = match.groups()
-            host = f"[{host}]" if kind == "ip6" else host
-            return cls(f"{'https' if scheme and scheme != '/http' else 'http'}://{host}:{port}")
+        url = url_of_multiaddr(text)
+        if url is not None:
+            return cls(url)
         try:
             parts = urlsplit(text)
             port_text = f":{parts.port}" if parts.port else ""

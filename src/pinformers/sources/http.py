@@ -35,6 +35,7 @@ _DRAINED = 1 << 16
 _MOVED = (301, 302, 303, 307, 308)
 _PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[\w.:-]+")
+_MULTIADDR = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d+)(/https|/tls(?:/http)?|/http)?/?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,16 @@ class Address:
             secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             headers = {"authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
         return cls(f"{parts.scheme}://{_netloc(parts)}{parts.path.rstrip('/')}", headers)
+
+
+def url_of_multiaddr(text: str) -> str | None:
+    """Write a multiaddr of a TCP port, by address or DNS name, as a URL; None for anything else."""
+    match = _MULTIADDR.fullmatch(text)
+    if match is None:
+        return None
+    kind, host, port, scheme = match.groups()
+    host = f"[{host}]" if kind == "ip6" else host
+    return f"{'https' if scheme not in (None, '/http') else 'http'}://{host}:{port}"
 
 
 def redacted(text: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-import re
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,10 +20,9 @@ from urllib3.exceptions import NewConnectionError
 from urllib3.response import BaseHTTPResponse
 
 from pinformers._errors import BlockNotFound, SourceError, SourceUnavailable
-from pinformers.sources.http import Address, Network, discard, is_loopback, mapped
+from pinformers.sources.http import Address, Network, discard, is_loopback, mapped, url_of_multiaddr
 
 NAME = "kubo"
-_MULTIADDR = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d+)(/https|/tls(?:/http)?|/http)?/?")
 _UNIX = "/unix/"
 _CONNECT = 3.0
 _ANSWER = 4 << 20
@@ -37,13 +35,8 @@ def url_of(address: str) -> Address:
     if address.startswith(_UNIX) and address.strip("/") != "unix":
         # Kubo writes /unix//run/ipfs.sock, and the multiaddr library wants one slash.
         return Address(f"{_UNIX}{address[len(_UNIX) :].lstrip('/')}")
-    match = _MULTIADDR.fullmatch(address)
-    if match is not None:
-        kind, host, port, scheme = match.groups()
-        host = f"[{host}]" if kind == "ip6" else host
-        address = f"{'https' if scheme not in (None, '/http') else 'http'}://{host}:{port}"
     try:
-        return Address.parse(address)
+        return Address.parse(url_of_multiaddr(address) or address)
     except ValueError as exc:
         example = "/ip4/127.0.0.1/tcp/5001 or http://127.0.0.1:5001"
         raise SourceUnavailable(NAME, f"the setting kubo_api is no address like {example}: {exc}") from None
