@@ -6,6 +6,7 @@ import io
 import json
 import os
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
@@ -14,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from cluster_peer import build_cluster, cluster
+from environment import clean_env
 from ipfs_data import MemoryStore
 from kubo_repo import KuboDaemon
+from pin_rooms import write_folder
 from pinformers._errors import BlockNotFound, PinError, SourceUnavailable
 from pinformers.ipfs import CID, Block, read_file, walk_directory, write_car
 from pinformers.pinning.cluster_pins import ClusterShelf
@@ -122,6 +125,41 @@ def test_a_published_model_outlives_the_peer_that_published_it(
         # And with the plain command.
         assert b.repo.run("cat", "--progress=false", f"/ipfs/{root}/model/sub/vocab.txt") == FILES["sub/vocab.txt"]
         assert json.loads(b.repo.run("cat", "--progress=false", f"/ipfs/{root}/pin.json"))["root"] == pin.root
+
+
+def cli(home: Path, *arguments: str, **settings: str) -> str:
+    """Run the product's own command line for a user of that home."""
+    home.mkdir(parents=True, exist_ok=True)
+    env = clean_env(home, PINFORMERS_SOURCES="embedded,kubo", HF_ENDPOINT="http://127.0.0.1:9", **settings)
+    command = [sys.executable, "-m", "pinformers", *arguments]
+    done = subprocess.run(command, env=env, cwd=home, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_what_is_pushed_is_pinned_by_name_on_the_other_machine_when_the_first_is_gone(
+    cluster_binary: str, start_daemon: StartDaemon, tmp_path: Path
+) -> None:
+    a, b = start_daemon("a"), start_daemon("b")
+    a.connect(b)
+    folder = write_folder(tmp_path / "folder", FILES)
+    with cluster(cluster_binary, tmp_path / "cluster", {"a": a, "b": b}) as peers:
+        (first, stop_first), (second, _) = peers["a"], peers["b"]
+        wait_until(lambda: len(read_json_lines(f"{first.api}/peers")) == 2)
+        here = {"PINFORMERS_KUBO_API": a.multiaddr, "PINFORMERS_CLUSTER_API": first.api}
+        said = json.loads(cli(tmp_path / "here", "push", str(folder), "--as", REPO, "--json", **here))
+        elsewhere = ClusterNode(second.api)
+        wait_until(lambda: len(list(elsewhere.pins("pinformers"))) == 1)
+        (pinned,) = elsewhere.pins("pinformers")
+        wait_until(lambda: list(elsewhere.status(pinned.cid).values()) == ["pinned", "pinned"])
+        stop_first()
+        a.process.terminate()
+        a.process.wait(20)
+        there = {"PINFORMERS_KUBO_API": b.multiaddr, "PINFORMERS_CLUSTER_API": second.api}
+        found = json.loads(cli(tmp_path / "there", "pin", REPO, "--json", **there))
+    assert (found["root"], found["how"]) == (said["root"], "fetched")
+    snapshot = tmp_path / "there" / "hf" / "hub" / "models--org--model" / "snapshots" / found["commit"]
+    assert {path: (snapshot / path).read_bytes() for path in FILES} == FILES
 
 
 def read_json_lines(url: str) -> list[object]:

@@ -237,6 +237,8 @@ def test_a_revision_beside_a_cid_is_refused(v0: Room) -> None:
     for revision in ("v1", "a" * 40):
         with pytest.raises(PinError, match=f"{text}: it has no revisions; leave out revision='{revision}'"):
             v0.resolver.refer(text, revision)
+        # What no CID can be asked for is refused before anybody is asked.
+        assert (v0.source.asked == 0) == (revision == "v1")
     for revision in (None, "main", commit_of(v0.root)):
         assert v0.resolver.refer(text, revision) is not None
     assert v0.resolver.refer("org/model", "v1") is None
