@@ -10,7 +10,7 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any
@@ -139,8 +139,10 @@ class _Connection(BaseHTTPRequestHandler):
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
+        # An empty piece is none: its write would still fail where the client has all it wanted and is gone.
+        pieces = filter(len, response.body)
         try:
-            for piece in _framed(response) if chunked else response.body:
+            for piece in _framed(pieces) if chunked else pieces:
                 self.wfile.write(piece)
         except BaseException:
             self.close_connection = True
@@ -162,9 +164,9 @@ class _Connection(BaseHTTPRequestHandler):
         pass
 
 
-def _framed(response: Response) -> Iterator[bytes | memoryview]:
-    for piece in filter(len, response.body):
-        # An empty one would say that this was all.
+def _framed(pieces: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """Frame pieces as chunks; an empty one among them would say that this was all."""
+    for piece in pieces:
         yield b"%x\r\n" % len(piece)
         yield piece
         yield b"\r\n"
