@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -66,10 +67,16 @@ def encode_node(links: Iterable[bytes], message: bytes) -> bytes:
     return b"%b\x0a%b%b" % (b"".join(links), varint.encode(len(message)), message)
 
 
-def encode_leaf(piece: bytes) -> bytes:
-    """Return the dag-pb leaf that profiles without raw leaves wrap a chunk in."""
+def encode_leaf(piece: bytes, cid: CID | None = None) -> bytes:
+    """Return the dag-pb leaf that profiles without raw leaves wrap a chunk in; the one of ``cid``, if that is any.
+
+    Its type is File in balanced trees, and Raw in those of `ipfs add --trickle`.
+    """
     body = b"\x12" + varint.encode(len(piece)) + piece if piece else b""
-    return encode_node((), b"\x08\x02%b\x18%b" % (body, varint.encode(len(piece))))
+    leaf = encode_node((), b"\x08\x02%b\x18%b" % (body, varint.encode(len(piece))))
+    if cid is None or hashlib.sha256(leaf).digest() == cid.digest:
+        return leaf
+    return encode_node((), b"\x08\x00%b\x18%b" % (body, varint.encode(len(piece))))
 
 
 def file_message(block_sizes: Iterable[int]) -> bytes:

@@ -231,7 +231,7 @@ def _laid_out(catalog: Catalog, file: PinnedFile, target: Path) -> bool:
                     if parse_node(leaf.cid, inner[leaf.cid]).data != piece:
                         return False
                 else:
-                    leaf.cid.verify(encode_leaf(piece) if leaf.wrapped else piece)
+                    leaf.cid.verify(encode_leaf(piece, leaf.cid) if leaf.wrapped else piece)
     except (BadBlock, BlockMismatch):
         return False
     return True

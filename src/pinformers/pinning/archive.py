@@ -112,7 +112,7 @@ class _Export:
                 for leaf in known_leaves(cid, size, inner):
                     stream.seek(leaf.offset)
                     piece = stream.read(leaf.size)
-                    block = encode_leaf(piece) if leaf.wrapped and leaf.cid not in inner else piece
+                    block = encode_leaf(piece, leaf.cid) if leaf.wrapped and leaf.cid not in inner else piece
                     if leaf.cid in inner:
                         # An inner node with bytes of its own: it went out above.
                         self._compare(leaf.cid, inner[leaf.cid], piece)

@@ -135,7 +135,7 @@ class _File:
             if parse_node(leaf.cid, node or leaf.cid.digest).data != piece:
                 raise BlockMismatch(str(leaf.cid))
             return
-        block = encode_leaf(piece) if leaf.wrapped else piece
+        block = encode_leaf(piece, leaf.cid) if leaf.wrapped else piece
         leaf.cid.verify(block)
         yield Block(leaf.cid, block)
 

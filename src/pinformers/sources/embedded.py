@@ -128,7 +128,7 @@ class EmbeddedSource:
 
     def _read(self, cid: CID, spans: Iterable[Span]) -> bytes | None:
         for span in spans:
-            found = _read_span(span)
+            found = _read_span(span, cid)
             if found is None:
                 continue
             block, stat = found
@@ -151,7 +151,7 @@ class EmbeddedSource:
         return True
 
 
-def _read_span(span: Span) -> tuple[bytes, Stat] | None:
+def _read_span(span: Span, cid: CID) -> tuple[bytes, Stat] | None:
     try:
         with open(span.path, "rb", buffering=0) as stream:
             before = _stat(stream)
@@ -162,7 +162,7 @@ def _read_span(span: Span) -> tuple[bytes, Stat] | None:
         return None
     if len(block) != span.size or before != after:
         return None
-    return encode_leaf(block) if span.wrapped else block, after
+    return encode_leaf(block, cid) if span.wrapped else block, after
 
 
 def _stat(stream: FileIO) -> Stat:
