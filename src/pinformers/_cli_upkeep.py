@@ -12,9 +12,12 @@ import click
 
 from pinformers._cli_output import note, on_terminal, plural, print_json, progress_bar, say, size
 from pinformers._cli_pins import chosen, opened
-from pinformers._errors import PinError
+from pinformers._composition import read_settings
+from pinformers._errors import PinError, SourceError
+from pinformers._sharing import kubo_node
 from pinformers.pinning.checking import Finding, bytes_to_check, caches_away, check, repair
 from pinformers.pinning.pin import Pin
+from pinformers.pinning.publishing import Withdrawal
 from pinformers.pinning.records import reason
 from pinformers.pinning.removal import Removal, remove_pin
 from pinformers.pinning.resolver import Resolver
@@ -119,14 +122,19 @@ def remove(model: str, revision: str | None, *, as_json: bool) -> int:
         line = f"{model}@{revision} is forgotten; its commit stays pinned as {', '.join(others)}."
         print_json([{"model": model, "forgotten": revision, "pinned_as": others}]) if as_json else say(line)
         return 0
+    withdrawals = {pin.commit: Withdrawal(resolver.catalog, pin) for pin in pins}
     removals = {
         pin.commit: remove_pin(resolver.catalog, pin, lock_timeout=resolver.policy.lock_timeout) for pin in pins
     }
+    unpublished = {commit: _withdraw(withdrawal) for commit, withdrawal in withdrawals.items()}
     if as_json:
-        print_json([_removal(model, commit, removal) for commit, removal in removals.items()])
+        found = (_removal(model, commit, removal) for commit, removal in removals.items())
+        print_json([{**line, "unpublished": unpublished[line["commit"]]} for line in found])
         return 0
     for commit, removal in removals.items():
         say(f"{model}@{commit} is not pinned any more: {size(removal.freed)} freed.")
+        if unpublished[commit]:
+            say("  The daemon does not keep it any more either; `ipfs repo gc` frees what it stored.")
         for why in sorted(set(removal.kept.values())):
             kept = [path for path, reason in removal.kept.items() if reason == why]
             say(f"  {plural(len(kept), 'file')} {'stays' if len(kept) == 1 else 'stay'}: {why}")
@@ -135,6 +143,21 @@ def remove(model: str, revision: str | None, *, as_json: bool) -> int:
             if len(kept) > _SHOWN:
                 say("    ... (--json names all)")
     return 0
+
+
+def _withdraw(withdrawal: Withdrawal) -> bool | None:
+    """Take a pin back from the daemon that keeps it; returns None where none was given it."""
+    if withdrawal.known is None:
+        return None
+    url, root = withdrawal.known.url, withdrawal.known.root
+    problem = "the settings name another daemon now"
+    try:
+        done = withdrawal.carry_out(kubo_node(read_settings({}).settings))
+    except SourceError as exc:
+        done, problem = False, exc.reason.rstrip(".")
+    if not done:
+        note(f"The daemon at {url} may still keep /ipfs/{root}: {problem}. There, `ipfs pin rm {root}` frees it.")
+    return done
 
 
 def _names(resolver: Resolver, pin: Pin) -> list[str]:

@@ -10,9 +10,11 @@ import pytest
 from kubo_repo import KuboDaemon
 from pin_rooms import FILES, REPO, make_resolver, write_folder
 from pinformers._errors import PinError
+from pinformers.ipfs.cid import CID
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.pinned import PinnedRepo
-from pinformers.pinning.publishing import publish, published
+from pinformers.pinning.publishing import Withdrawal, publish, published
+from pinformers.pinning.removal import remove_pin
 from pinformers.pinning.resolver import Resolver
 from pinformers.sources.kubo import KuboNode
 
@@ -169,3 +171,30 @@ def test_what_others_cut_in_another_way_goes_on_as_they_cut_it(
     assert done.files["big.bin"][0] == "copied"
     assert "cut it in another way" in done.files["big.bin"][1]
     assert fetched(kubo, cid, tmp_path / "out") == MODEL
+
+
+def test_what_is_removed_is_taken_back_from_the_daemon(start_daemon: Start, tmp_path: Path) -> None:
+    kubo = start_daemon(Experimental__FilestoreEnabled="true")
+    room = Room(tmp_path / "kubo" / "home")
+    catalog, pin, node = room.resolver.catalog, room.pinned.pin, KuboNode(kubo.multiaddr)
+    publish(catalog, pin, node)
+    withdrawal = Withdrawal(catalog, pin)
+    assert not Withdrawal(catalog, dataclasses.replace(pin, commit="f" * 40)).carry_out(node)
+    remove_pin(catalog, pin)
+    assert withdrawal.carry_out(node)
+    assert node.pins(REPO) == {}
+    assert published(catalog, pin) is None
+    # The leaves lay in files that are gone: it does not count them as its own any more.
+    assert kubo.repo.run("filestore", "ls") == b""
+
+
+def test_a_pin_that_the_user_named_is_not_taken_back(start_daemon: Start, tmp_path: Path) -> None:
+    kubo = start_daemon()
+    room = Room(tmp_path / "home")
+    catalog, pin, node = room.resolver.catalog, room.pinned.pin, KuboNode(kubo.multiaddr)
+    publish(catalog, pin, node)
+    node.pin(CID.parse(room.root), "mine")
+    withdrawal = Withdrawal(catalog, pin)
+    remove_pin(catalog, pin)
+    assert withdrawal.carry_out(node)
+    assert node.pins()[CID.parse(room.root)] == "mine"

@@ -19,7 +19,7 @@ MODEL = {**FILES, "big.bin": random.Random(6).randbytes((2 << 20) + 7)}
 
 
 @pytest.mark.parametrize("filestore", ["true", "false"])
-def test_a_folder_is_pushed_also_where_nothing_is_published_by_itself(
+def test_a_folder_is_pushed_where_nothing_is_published_by_itself_and_taken_back(
     start_daemon: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filestore: str
 ) -> None:
     for name in [name for name in os.environ if name == "CI" or name.startswith("PINFORMERS")]:
@@ -46,3 +46,18 @@ def test_a_folder_is_pushed_also_where_nothing_is_published_by_itself(
     out = (path for path in (tmp_path / "out").rglob("*") if path.is_file())
     assert {path.relative_to(tmp_path / "out").as_posix(): path.read_bytes() for path in out} == MODEL
     assert f'AutoModel.from_pretrained("ipfs://{said["root"]}")' in push(REPO)
+
+    def rm() -> list[dict[str, object]]:
+        result = CliRunner().invoke(root, ["rm", REPO, "--json"], env=environ)
+        assert result.exit_code == 0, result.output
+        return [*json.loads(result.stdout), result.stderr]
+
+    (gone, silent) = rm()
+    assert gone["unpublished"] and not silent
+    assert said["root"] not in kubo.repo.run("pin", "ls", "--type=recursive").decode()
+    # Of a daemon that does not answer, one line says what to do.
+    push(str(folder), "--as", REPO)
+    environ["PINFORMERS_KUBO_API"] = "/ip4/127.0.0.1/tcp/9"
+    (gone, line) = rm()
+    assert not gone["unpublished"]
+    assert f"`ipfs pin rm {said['root']}` frees it" in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pinformers.ipfs.layout import UNIXFS_V1_2025, Balanced, Part
 from pinformers.pinning.adoption import folder_nodes, kept_blocks
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog
-from pinformers.pinning.pin import Pin, repo_folder
+from pinformers.pinning.pin import Pin, PinnedFile, repo_folder
 from pinformers.pinning.records import MALFORMED, read_json, signature, write_json
 
 How = Literal["nocopy", "copied", "there"]
@@ -72,7 +73,7 @@ def publish(catalog: Catalog, pin: Pin, node: Node) -> Published:
     A folder that the pin outgrew is pinned no longer. Raises SourceUnavailable where the daemon does not answer,
     SourceError where it refuses, PinError where a file is not here as it was pinned.
     """
-    root, name = CID.parse(pin.root), f"{pin.repo}@{pin.commit}"
+    root, name = CID.parse(pin.root), _label(pin)
     before = {cid for cid, label in node.pins(name).items() if label == name}
     sending = _Sending(catalog, pin, node)
     if root in before and sending.known is not None and sending.nothing_moved():
@@ -85,6 +86,39 @@ def publish(catalog: Catalog, pin: Pin, node: Node) -> Published:
     write_json(_record_path(catalog, pin), done.to_json())
     _logger.info("%s is published as /ipfs/%s by the daemon at %s.", pin.repo, pin.root, node.url)
     return done
+
+
+class Withdrawal:
+    """What a daemon keeps of a pin; looked at before the pin is removed here, and carried out after."""
+
+    def __init__(self, catalog: Catalog, pin: Pin) -> None:
+        self.known = published(catalog, pin)
+        self._label, self._record = _label(pin), _record_path(catalog, pin)
+        self._referred: list[CID] = []
+        for path, (how, _) in self.known.files.items() if self.known is not None else ():
+            if how == "nocopy" and path in pin.files:
+                with contextlib.suppress(BadBlock):
+                    self._referred += (leaf.cid for leaf in _dag(catalog, pin.files[path])[1])
+
+    def carry_out(self, node: Node) -> bool:
+        """Have ``node`` pin the folder no longer, and its filestore drop the files that are gone.
+
+        What is pinned there under another name stays pinned. Returns False where ``node`` is another daemon; raises
+        SourceError where it does not answer or refuses.
+        """
+        if self.known is None or node.url != self.known.url:
+            return False
+        root = CID.parse(self.known.root)
+        if node.pins(self._label).get(root) == self._label:
+            node.unpin(root)
+        # Of a block whose file is gone it says that it has it, and then waits for the swarm.
+        node.forget_dead(self._referred)
+        self._record.unlink(missing_ok=True)
+        return True
+
+
+def _label(pin: Pin) -> str:
+    return f"{pin.repo}@{pin.commit}"
 
 
 def _record_path(catalog: Catalog, pin: Pin) -> Path:
@@ -192,10 +226,9 @@ class _Sending:
 
     def _file(self, path: str) -> _File:
         pinned = self._pin.files[path]
-        cid, here = CID.parse(pinned.cid), self._here(path)
-        inner = {block.cid: block.data for block in kept_blocks(self._catalog.dag_path(pinned.cid))}
+        here = self._here(path)
         try:
-            return _File(cid, here, inner, list(known_leaves(cid, pinned.size, inner)))
+            return _File(CID.parse(pinned.cid), here, *_dag(self._catalog, pinned))
         except BadBlock as exc:
             advice = "its inner blocks are not kept; `pinformers verify` makes them again"
             raise PinError(f"{self._pin.repo}/{path}", advice) from exc
@@ -221,6 +254,12 @@ class _Sending:
         if self._filestore is None:
             self._filestore = _filestore(self._node)
         return self._filestore
+
+
+def _dag(catalog: Catalog, pinned: PinnedFile) -> tuple[dict[CID, bytes], list[Leaf]]:
+    """Return the inner blocks that are kept of a file, and its leaves; raises BadBlock where some are not kept."""
+    inner = {block.cid: block.data for block in kept_blocks(catalog.dag_path(pinned.cid))}
+    return inner, list(known_leaves(CID.parse(pinned.cid), pinned.size, inner))
 
 
 def _refers(here: Path) -> str:

@@ -6,12 +6,12 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
 from pinformers._errors import BlockNotFound, Refusal, SettingsError, SourceError, SourceUnavailable
-from pinformers.ipfs.cid import CID, IDENTITY, Block
+from pinformers.ipfs.cid import CID, IDENTITY
 from pinformers.ipfs.dagpb import MAX_BLOCK
 from pinformers.sources.http import Address, Connections, Exchange, Network, redacted
 from pinformers.sources.standing import IN_ALL, Outcome, Roster
@@ -51,14 +51,6 @@ class GatewaySource:
         if cid.hash_code == IDENTITY:
             return cid.digest
         return _Race(self._here(), cid).run()
-
-    def entity(self, cid: CID) -> Iterator[Block]:
-        """Stream the verified blocks of one file, or of one folder without its entries, in one request.
-
-        In no promised order, with others perhaps and some missing: the caller checks what it needs. Raises SourceError
-        where no gateway answers, or the one that did stops.
-        """
-        return _entity(self._here(), cid)
 
     def close(self) -> None:
         """Close the connections that are idle."""
@@ -262,43 +254,3 @@ class _Race:
         self._absent = self._absent or error.kind == "absent"
         if error.kind not in ("busy", "broken") or self._tries[number] >= TRIES:
             self._closed[number] = error.reason
-
-
-def _entity(fleet: _Fleet, cid: CID) -> Iterator[Block]:
-    """Ask one gateway after another until one answers, and read that answer to its end."""
-    started, closed, absent = time.monotonic(), dict[int, str](), False
-    while True:
-        number = fleet.roster.take(closed, patience=0.0, limit=fleet.limit)
-        if number is None:
-            raise fleet.failure(closed, absent=absent, started=started)
-        begun = False
-        try:
-            for block in _stream(fleet, number, cid):
-                begun = True
-                yield block
-            return
-        except Refusal as exc:
-            closed[number] = exc.reason
-            absent = absent or exc.kind == "absent"
-            if begun:
-                raise fleet.failure(closed, absent=False, started=started) from exc
-        finally:
-            fleet.roster.give(number)
-
-
-def _stream(fleet: _Fleet, number: int, cid: CID) -> Iterator[Block]:
-    gateway, exchange, started = fleet.gateways[number], Exchange(), time.monotonic()
-    # A header that drips has no other limit.
-    alarm = threading.Timer(3 * fleet.timeout, exchange.abandon)
-    alarm.daemon = True
-    alarm.start()
-    try:
-        try:
-            answer = gateway.entity(cid, fleet.connections, exchange)
-        finally:
-            alarm.cancel()
-        with answer:
-            yield from gateway.read(answer, fleet.timeout)
-    except Refusal as exc:
-        fleet.roster.note(number, Outcome(started, exchange.answered, refusal=exc))
-        raise

@@ -79,12 +79,6 @@ class KuboNode:
         """Return the folder of its repo, on its machine."""
         return self._rpc.control(lambda client: Path(client.repo.stat()["RepoPath"]))
 
-    def storage_free(self) -> int | None:
-        """Return the bytes that it may still store, None where it sets itself no limit."""
-        said = self._rpc.control(lambda client: client.repo.stat())
-        limit = int(said.get("StorageMax", 0))
-        return None if limit <= 0 else max(0, limit - int(said["RepoSize"]))
-
     # -- blocks -----------------------------------------------------------------------------------------------
 
     def has(self, cid: CID) -> bool:

@@ -1,4 +1,4 @@
-"""Ask one trustless gateway for one block, or for the blocks of one file or folder; what it sends is verified here."""
+"""Ask one trustless gateway for one block; what it sends is verified here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
-from urllib3.response import BaseHTTPResponse
+from urllib3.response import BaseHTTPResponse, HTTPResponse
 
 from pinformers._errors import BadCar, BadCID, BlockMismatch, Refusal
 from pinformers.ipfs.car import read_car
@@ -51,27 +51,6 @@ class Gateway:
         self._raw = False
         return block
 
-    def entity(self, cid: CID, connections: Connections, exchange: Exchange) -> BaseHTTPResponse:
-        """Open the CAR of one file, or of one folder without what lies in it."""
-        return self._open(f"{cid}?format=car&dag-scope=entity&car-dups=n", f"{CAR_TYPE};dups=n", connections, exchange)
-
-    def read(self, answer: BaseHTTPResponse, stall_timeout: float) -> Iterator[Block]:
-        """Read the verified blocks of a CAR while they come."""
-        body = cast(BinaryIO, io.BufferedReader(_Body(answer, stall_timeout), 1 << 16))
-        with mapped(self.url):
-            try:
-                _, blocks = read_car(body)
-            except BadCar as exc:
-                said = f"{_not_a(answer, CAR_TYPE)}its CAR cannot be read: {exc.reason}"
-                raise Refusal(self.url, said) from exc
-            try:
-                yield from blocks
-            except BlockMismatch as exc:
-                raise Refusal(self.url, f"its CAR holds other bytes than it says for {exc.cid}", "lie") from exc
-            except BadCar as exc:
-                # Kubo has said 200 when it meets a block that it lacks, and then writes "[Gateway Error" into the CAR.
-                raise Refusal(self.url, "its CAR breaks off, as for a block that it does not have", "absent") from exc
-
     def _raw_block(self, cid: CID, connections: Connections, exchange: Exchange) -> bytes:
         answer = self._open(f"{cid}?format=raw", RAW_TYPE, connections, exchange)
         with answer, mapped(self.url):
@@ -90,7 +69,7 @@ class Gateway:
         with answer:
             self._check_length(answer, MAX_BLOCK + _CAR_AROUND)
             size = 0
-            for block in self.read(answer, float("inf")):
+            for block in self._read_car(answer):
                 if block.cid.multihash == cid.multihash:
                     discard(answer)
                     return block.data
@@ -98,6 +77,25 @@ class Gateway:
                 if size > MAX_BLOCK:
                     raise self._too_long()
         raise Refusal(self.url, f"its CAR lacks the block {cid}", "absent")
+
+    def _read_car(self, answer: BaseHTTPResponse) -> Iterator[Block]:
+        """Yield the verified blocks of a CAR while they come."""
+        # urllib3 otherwise closes itself at the end, where the buffer reads once more.
+        cast(HTTPResponse, answer).auto_close = False
+        body = cast(BinaryIO, io.BufferedReader(answer, 1 << 16))
+        with mapped(self.url):
+            try:
+                _, blocks = read_car(body)
+            except BadCar as exc:
+                said = f"{_not_a(answer, CAR_TYPE)}its CAR cannot be read: {exc.reason}"
+                raise Refusal(self.url, said) from exc
+            try:
+                yield from blocks
+            except BlockMismatch as exc:
+                raise Refusal(self.url, f"its CAR holds other bytes than it says for {exc.cid}", "lie") from exc
+            except BadCar as exc:
+                # Kubo has said 200 when it meets a block that it lacks, and then writes "[Gateway Error" into the CAR.
+                raise Refusal(self.url, "its CAR breaks off, as for a block that it does not have", "absent") from exc
 
     def _read_all(self, answer: BaseHTTPResponse) -> bytes:
         block = answer.read(MAX_BLOCK + 1)
@@ -151,28 +149,6 @@ class Gateway:
             # Nothing says where the answer was to end; http.client takes even a header cut short for a whole one.
             return Refusal(self.url, f"it sent other bytes than the block {cid}, or not all of them", "broken")
         return Refusal(self.url, f"it sent other bytes than the block {cid}", "lie")
-
-
-class _Body(io.RawIOBase):
-    """Read an answer piece by piece, and refuse one that drips."""
-
-    def __init__(self, answer: BaseHTTPResponse, patience: float) -> None:
-        self._answer, self._patience = answer, patience
-        self._size, self._seconds = 0, 0.0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        start = time.monotonic()
-        piece = self._answer.read1(len(buffer))
-        # The time between two reads is that of whoever reads.
-        self._seconds += time.monotonic() - start
-        self._size += len(piece)
-        if self._seconds - self._patience > self._size / SLOWEST:
-            raise Refusal("it", f"it stalled: {self._size} bytes in {self._seconds:.0f} s", "stalled")
-        buffer[: len(piece)] = piece
-        return len(piece)
 
 
 def retry_after(answer: BaseHTTPResponse) -> float | None:
