@@ -28,7 +28,11 @@ from pinformers.sources.cluster import ClusterNode, Replication
 pytestmark = pytest.mark.kubo
 StartDaemon = Callable[..., KuboDaemon]
 REPO, COMMIT, MIB = "org/model", "c" * 40, 1 << 20
-FILES = {"config.json": b"{}", "model.safetensors": os.urandom(3 * MIB + 5), "sub/vocab.txt": b"a\nb\n"}
+FILES = {
+    "config.json": b'{"model_type": "bert"}',
+    "model.safetensors": os.urandom(3 * MIB + 5),
+    "sub/vocab.txt": b"a\nb\n",
+}
 
 
 @pytest.fixture(scope="session")
@@ -137,7 +141,19 @@ def cli(home: Path, *arguments: str, **settings: str) -> str:
     return done.stdout
 
 
-def test_what_is_pushed_is_pinned_by_name_on_the_other_machine_when_the_first_is_gone(
+# A worker that knows of no cluster.
+WORKER = """
+import sys
+from transformers import AutoConfig
+from transformers.utils import cached_file
+print(AutoConfig.from_pretrained(sys.argv[1]).model_type)
+for path in sys.argv[2:]:
+    print(cached_file(sys.argv[1], path))
+"""
+
+
+@pytest.mark.torch
+def test_what_is_pushed_is_loaded_by_name_on_the_other_machine_when_the_first_is_gone(
     cluster_binary: str, start_daemon: StartDaemon, tmp_path: Path
 ) -> None:
     a, b = start_daemon("a"), start_daemon("b")
@@ -156,10 +172,12 @@ def test_what_is_pushed_is_pinned_by_name_on_the_other_machine_when_the_first_is
         a.process.terminate()
         a.process.wait(20)
         there = {"PINFORMERS_KUBO_API": b.multiaddr, "PINFORMERS_CLUSTER_API": second.api}
+        loaded = cli(tmp_path / "there", "run", sys.executable, "-c", WORKER, REPO, *FILES, **there)
         found = json.loads(cli(tmp_path / "there", "pin", REPO, "--json", **there))
-    assert (found["root"], found["how"]) == (said["root"], "fetched")
-    snapshot = tmp_path / "there" / "hf" / "hub" / "models--org--model" / "snapshots" / found["commit"]
-    assert {path: (snapshot / path).read_bytes() for path in FILES} == FILES
+    assert found["root"] == said["root"]
+    kind, *files = loaded.splitlines()
+    assert kind == "bert"
+    assert {path: Path(file).read_bytes() for path, file in zip(FILES, files, strict=True)} == FILES
 
 
 def read_json_lines(url: str) -> list[object]:
