@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from pinformers._errors import BadBlock
+from pinformers._errors import BadBlock, BlockMismatch
 from pinformers.ipfs.cid import CID, IDENTITY, RAW
-from pinformers.ipfs.dagpb import MAX_BLOCK, MAX_DEPTH, Link, Node, parse_node
+from pinformers.ipfs.dagpb import MAX_BLOCK, MAX_DEPTH, Link, Node, encode_leaf, parse_node
 
 Fetch = Callable[[CID], bytes]
 """Delivers a block's bytes, true or not, or raises the source's own error."""
@@ -78,6 +78,36 @@ def known_leaves(
         if part:
             yield from known_leaves(link.cid, part, inner, offset=offset, depth=depth - 1)
         offset += part
+
+
+def leaf_block(leaf: Leaf, piece: bytes, inner: Mapping[CID, bytes]) -> bytes | None:
+    """Return the block that a leaf's bytes make; None where they lie in one of the ``inner`` blocks, or in the CID.
+
+    Raises BlockMismatch where they are other bytes.
+    """
+    node = leaf.cid.digest if leaf.cid.hash_code == IDENTITY else inner.get(leaf.cid)
+    if node is not None:
+        if parse_node(leaf.cid, node).data != piece:
+            raise BlockMismatch(str(leaf.cid))
+        return None
+    block = encode_leaf(piece, leaf.cid) if leaf.wrapped else piece
+    leaf.cid.verify(block)
+    return block
+
+
+def leaf_block(leaf: Leaf, piece: bytes, inner: Mapping[CID, bytes]) -> bytes | None:
+    """Return the block that a leaf's bytes make; None where they lie in one of the ``inner`` blocks, or in the CID.
+
+    Raises BlockMismatch where they are other bytes.
+    """
+    node = leaf.cid.digest if leaf.cid.hash_code == IDENTITY else inner.get(leaf.cid)
+    if node is not None:
+        if parse_node(leaf.cid, node).data != piece:
+            raise BlockMismatch(str(leaf.cid))
+        return None
+    block = encode_leaf(piece, leaf.cid) if leaf.wrapped else piece
+    leaf.cid.verify(block)
+    return block
 
 
 def read_file(root: CID, fetch: Fetch) -> Iterator[bytes]:

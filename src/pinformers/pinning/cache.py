@@ -191,6 +191,8 @@ class RepoCache:
         # Without the lock another process may be at work on what lies there.
         left = sorted(target.parent.glob(f"{glob.escape(target.name)}.*{PART}")) if resume else []
         if left:
+            # `gc` sweeps what nobody has touched for an hour.
+            left[0].touch()
             return left[0]
         part = target.with_name(f"{target.name}.{secrets.token_hex(4)}{PART}")
         part.touch(exist_ok=False)

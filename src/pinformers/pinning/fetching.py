@@ -16,8 +16,8 @@ from typing import BinaryIO
 
 from pinformers._errors import BadBlock, BadCar, BlockMismatch
 from pinformers.ipfs.car import append_car, read_car, write_car
-from pinformers.ipfs.cid import CID, DAG_PB, RAW, Block
-from pinformers.ipfs.dag import Fetch, leaves, read_parts
+from pinformers.ipfs.cid import CID, DAG_PB, IDENTITY, RAW, Block
+from pinformers.ipfs.dag import Fetch, known_leaves, leaf_block, read_parts
 from pinformers.ipfs.dagpb import parse_node
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.pin import Pin, PinnedFile
@@ -99,15 +99,15 @@ class _FileFetch:
         out.seek(0)
         if not end:
             return 0
-        for leaf in leaves(self._cid, self._noted(self._block), size=self.file.size):
-            # Where leaves are wrapped, their CID is not that of the file's bytes: such a file begins anew.
-            piece = out.read(leaf.size) if leaf.cid.codec == RAW and leaf.offset + leaf.size <= end else b""
-            try:
-                leaf.cid.verify(piece)
-            except BlockMismatch:
-                break
-            self._take(piece)
-            done += len(piece)
+        if self._cid.codec == DAG_PB and self._cid.hash_code != IDENTITY:
+            self._noted(self._block)(self._cid)
+        # The nodes below the root came before the bytes did. Where one was lost since, its bytes are fetched again.
+        with suppress(BadBlock, BlockMismatch):
+            for leaf in known_leaves(self._cid, self.file.size, self._nodes.blocks):
+                piece = out.read(leaf.size) if leaf.offset + leaf.size <= end else b""
+                leaf_block(leaf, piece, self._nodes.blocks)
+                self._take(piece)
+                done += len(piece)
         return done
 
     def _take(self, piece: bytes) -> None:
@@ -187,37 +187,42 @@ class Nodes:
     def __init__(self, root: CID, path: Path) -> None:
         self._root, self._path = root, path
         self._part = path.with_name(f"{path.name}.part")
-        self._blocks = {block.cid: block for kept in (path, self._part) for block in _kept(kept)}
+        self.blocks = {block.cid: block.data for kept in (path, self._part) for block in _kept(kept)}
         self._started = False
 
     def get(self, cid: CID) -> bytes | None:
         """Return a kept block, or None."""
-        block = self._blocks.get(cid)
-        return None if block is None else block.data
+        return self.blocks.get(cid)
 
     def add(self, cid: CID, block: bytes) -> None:
         """Keep a block if it is an inner node; it is verified when it is read again."""
-        if cid.codec != DAG_PB or cid in self._blocks or not parse_node(cid, block).links:
+        if cid.codec != DAG_PB or cid in self.blocks or not parse_node(cid, block).links:
             return
-        self._blocks[cid] = Block(cid, block)
+        self.blocks[cid] = block
         with self._noted():
             self._part.parent.mkdir(parents=True, exist_ok=True)
             # Written anew at first: what a crash had left may end in half a block.
             with open(self._part, "ab" if self._started else "wb") as out:
                 if self._started:
-                    append_car(out, [self._blocks[cid]])
+                    append_car(out, [Block(cid, block)])
                 else:
-                    write_car(out, [self._root], self._blocks.values())
+                    write_car(out, [self._root], self._all())
             self._started = True
 
     def keep(self) -> None:
         """Give the kept blocks their name: they are complete."""
         if self._started or self._part.exists():
             out = io.BytesIO()
-            write_car(out, [self._root], self._blocks.values())
+            write_car(out, [self._root], self._all())
             with self._noted():
                 write_bytes(self._path, out.getvalue())
                 self._part.unlink(missing_ok=True)
+
+    def _all(self) -> Iterator[Block]:
+        return (Block(*pair) for pair in self.blocks.items())
+
+    def _all(self) -> Iterator[Block]:
+        return (Block(*pair) for pair in self.blocks.items())
 
     @contextmanager
     def _noted(self) -> Iterator[None]:

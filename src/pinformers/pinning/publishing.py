@@ -11,8 +11,7 @@ from typing import Any, Literal, Protocol
 
 from pinformers._errors import BadBlock, BlockMismatch, PinError, SourceError, SourceUnavailable
 from pinformers.ipfs.cid import CID, IDENTITY, Block
-from pinformers.ipfs.dag import Leaf, known_leaves
-from pinformers.ipfs.dagpb import encode_leaf, parse_node
+from pinformers.ipfs.dag import Leaf, known_leaves, leaf_block
 from pinformers.ipfs.layout import UNIXFS_V1_2025, Balanced, Part
 from pinformers.pinning.adoption import folder_nodes, kept_blocks
 from pinformers.pinning.cache import RepoCache
@@ -157,21 +156,12 @@ class _File:
                 stream.seek(leaf.offset)
                 piece = stream.read(leaf.size)
                 try:
-                    yield from self._leaf(leaf, piece)
+                    block = leaf_block(leaf, piece, self.inner)
                 except BlockMismatch as exc:
                     advice = "its bytes are not the blocks that were pinned; `pinformers verify` says more"
                     raise PinError(str(self.here), advice) from exc
-
-    def _leaf(self, leaf: Leaf, piece: bytes) -> Iterator[Block]:
-        node = self.inner.get(leaf.cid)
-        if node is not None or leaf.cid.hash_code == IDENTITY:
-            # An inner node with bytes of its own: it went before, or is in the CID itself.
-            if parse_node(leaf.cid, node or leaf.cid.digest).data != piece:
-                raise BlockMismatch(str(leaf.cid))
-            return
-        block = encode_leaf(piece, leaf.cid) if leaf.wrapped else piece
-        leaf.cid.verify(block)
-        yield Block(leaf.cid, block)
+                if block is not None:
+                    yield Block(leaf.cid, block)
 
 
 class _Sending:

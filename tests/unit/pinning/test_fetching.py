@@ -18,6 +18,7 @@ from pinformers.sources.base import Chain
 
 COMMIT = "c" * 40
 SMALL = Profile(chunk=1000, width=4)
+WRAPPED = Profile(chunk=1000, width=3, raw_leaves=False, cid_version=0)
 # No two chunks alike.
 CONTENT = random.Random(7).randbytes(51200)
 
@@ -62,7 +63,7 @@ class Room:
         return list(self.cache.folder.glob(f"blobs/*{PART}"))
 
 
-@pytest.mark.parametrize("profile", [SMALL, Profile(chunk=1000, width=3, raw_leaves=False, cid_version=0), V0_2015])
+@pytest.mark.parametrize("profile", [SMALL, WRAPPED, V0_2015])
 @pytest.mark.parametrize("content", [b"", b"a", CONTENT, bytes(9500), CONTENT + b"x"], ids=len)
 def test_a_file_of_any_layout(profile: Profile, content: bytes, tmp_path: Path) -> None:
     room = Room(tmp_path, content, profile, sha256="")
@@ -83,9 +84,10 @@ def test_no_block_is_asked_for_twice_and_the_inner_ones_are_kept(tmp_path: Path)
     assert {cid.codec for cid in again.asked} == {0x55}, "the inner blocks were kept"
 
 
+@pytest.mark.parametrize("profile", [SMALL, WRAPPED], ids=["raw", "wrapped"])
 @pytest.mark.parametrize("limit", [1, 2, 7, 25, 50])
-def test_what_was_verified_is_not_fetched_again(limit: int, tmp_path: Path) -> None:
-    room = Room(tmp_path, CONTENT)
+def test_what_was_verified_is_not_fetched_again(limit: int, profile: Profile, tmp_path: Path) -> None:
+    room = Room(tmp_path, CONTENT, profile)
     first = Counting(room.store, limit)
     with pytest.raises(SourceError):
         room.fetch(first)
