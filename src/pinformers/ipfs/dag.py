@@ -95,21 +95,6 @@ def leaf_block(leaf: Leaf, piece: bytes, inner: Mapping[CID, bytes]) -> bytes | 
     return block
 
 
-def leaf_block(leaf: Leaf, piece: bytes, inner: Mapping[CID, bytes]) -> bytes | None:
-    """Return the block that a leaf's bytes make; None where they lie in one of the ``inner`` blocks, or in the CID.
-
-    Raises BlockMismatch where they are other bytes.
-    """
-    node = leaf.cid.digest if leaf.cid.hash_code == IDENTITY else inner.get(leaf.cid)
-    if node is not None:
-        if parse_node(leaf.cid, node).data != piece:
-            raise BlockMismatch(str(leaf.cid))
-        return None
-    block = encode_leaf(piece, leaf.cid) if leaf.wrapped else piece
-    leaf.cid.verify(block)
-    return block
-
-
 def read_file(root: CID, fetch: Fetch) -> Iterator[bytes]:
     """Read a file's verified bytes in order, a leaf at a time."""
     for _, piece in read_parts(root, fetch):

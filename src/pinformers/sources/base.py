@@ -75,8 +75,7 @@ class Chain:
         """Return the verified block; raise SourceError naming what was tried when nobody has it."""
         for source in list(self._sources):
             try:
-                block = source.block(cid)
-                cid.verify(block)
+                block = cid.verified(source.block(cid))
             except SourceUnavailable as exc:
                 self._failed(source, exc.reason, drop=True)
             except SourceError as exc:

@@ -135,9 +135,15 @@ class EmbeddedSource:
             proved = self._proved.setdefault((span.path, stat), set())
             # Whoever serves a fleet reads each block many times, and hashing costs more than all the rest together.
             what = cid.digest, span.offset
-            if (self._remember and what in proved) or _matches(cid, block):
-                proved.add(what)
+            if self._remember and what in proved:
                 return block
+            try:
+                block = cid.verified(block)
+            except BlockMismatch:
+                # The file changed under its name; another file may still hold the block.
+                continue
+            proved.add(what)
+            return block
         return None
 
     def _refresh(self) -> bool:
@@ -168,12 +174,3 @@ def _read_span(span: Span, cid: CID) -> tuple[bytes, Stat] | None:
 def _stat(stream: FileIO) -> Stat:
     found = os.fstat(stream.fileno())
     return found.st_size, found.st_mtime_ns, found.st_ino
-
-
-def _matches(cid: CID, block: bytes) -> bool:
-    try:
-        cid.verify(block)
-    except BlockMismatch:
-        # The file changed under its name; another file may still hold the block.
-        return False
-    return True

@@ -57,12 +57,11 @@ class Gateway:
             self._check_length(answer, MAX_BLOCK)
             block = self._read_all(answer)
         try:
-            cid.verify(block)
+            return cid.verified(block)
         except BlockMismatch as exc:
             raise self._wrong(answer, cid) from exc
         except BadCID as exc:
             raise Refusal(self.url, exc.reason, "absent") from exc
-        return block
 
     def _car_block(self, cid: CID, connections: Connections, exchange: Exchange) -> bytes:
         answer = self._open(f"{cid}?format=car&dag-scope=block", CAR_TYPE, connections, exchange)
