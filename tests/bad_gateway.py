@@ -38,6 +38,9 @@ class Visit(BaseHTTPRequestHandler):
         with gateway.visited(self):
             gateway.answer(self)
 
+    # As an RPC of Kubo is called, without a body.
+    do_POST = do_GET
+
     def do_CONNECT(self) -> None:
         """Be a proxy: join the client with ``tunnel_to``, whatever host it names."""
         self.close_connection = True

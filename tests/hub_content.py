@@ -46,6 +46,7 @@ class Repo:
     repo_id: str
     card: dict[str, object] = field(default_factory=dict)
     private_token: str | None = None
+    gated_token: str | None = None
     branches: dict[str, str] = field(default_factory=dict)
     commits: dict[str, dict[str, Blob]] = field(default_factory=dict)
 
@@ -80,7 +81,7 @@ def describe_repo(repo: Repo, commit: str, *, blobs: bool) -> dict[str, object]:
         "lastModified": DATE,
         "createdAt": DATE,
         "private": repo.private_token is not None,
-        "gated": False,
+        "gated": "auto" if repo.gated_token is not None else False,
         "disabled": False,
         "downloads": 0,
         "likes": 0,

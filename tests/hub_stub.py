@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from hub_content import DATE, LFS_PATTERNS, Blob, Repo, describe_repo, git_oid, is_lfs, read_files, tree_entries
 
-Kind = Literal["info", "tree", "file", "file_head", "other"]
+Kind = Literal["info", "tree", "file", "file_head", "auth", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +100,13 @@ class HubStub:
         repo_id: str,
         files: Path | Mapping[str, bytes | str],
         *,
-        repo_type: Literal["model", "dataset"] = "model",
+        repo_type: Literal["model", "dataset", "space"] = "model",
         branch: str = "main",
         pipeline_tag: str | None = None,
         library_name: str | None = "transformers",
         tags: Sequence[str] = (),
         private_token: str | None = None,
+        gated_token: str | None = None,
         lfs: Sequence[str] = LFS_PATTERNS,
     ) -> str:
         """Commit a folder, or a mapping of path to content, as the whole of `branch`; return the commit.
@@ -115,7 +116,7 @@ class HubStub:
         blobs = {path: Blob(content, is_lfs(path, content, lfs)) for path, content in read_files(files).items()}
         repo = self._repos.setdefault((f"{repo_type}s", repo_id), Repo(repo_id))
         repo.card = {"pipeline_tag": pipeline_tag, "library_name": library_name, "tags": list(tags)}
-        repo.private_token = private_token
+        repo.private_token, repo.gated_token = private_token, gated_token
         listing = "".join(f"{path}\0{blob.oid}\n" for path, blob in sorted(blobs.items()))
         commit = git_oid("commit", f"{repo_id}\n{listing}".encode())
         repo.commits[commit] = blobs
@@ -146,6 +147,10 @@ class HubStub:
         token = (headers.get("Authorization") or "").removeprefix("Bearer ")
         if repo is None or (repo.private_token and token != repo.private_token):
             return _repo_not_found(token)
+        if repo.gated_token not in (None, token) and target.kind in ("file", "file_head", "auth"):
+            return _error(403 if token else 401, "GatedRepo", f"Access to model {target.repo} is restricted.")
+        if target.kind == "auth":
+            return _json({})
         commit = repo.commit(target.revision)
         if commit is None:
             return _error(404, "RevisionNotFound", f"Invalid rev id: {target.revision}")
@@ -173,7 +178,7 @@ def _target(method: str, path: str) -> Target:
     steps = path.strip("/").split("/")
     if steps[0] == "api" and len(steps) > 2:
         return _api_target(steps[1], steps[2:])
-    repo_type = steps.pop(0) if steps[0] == "datasets" else "models"
+    repo_type = steps.pop(0) if steps[0] in ("datasets", "spaces") else "models"
     if "resolve" not in steps[1:3]:
         return Target("other")
     at = steps.index("resolve", 1)
@@ -184,10 +189,12 @@ def _target(method: str, path: str) -> Target:
 def _api_target(repo_type: str, steps: list[str]) -> Target:
     width = 1 if len(steps) == 1 or steps[1] in ("revision", "tree") else 2
     repo, rest = "/".join(steps[:width]), steps[width:]
-    if repo_type not in ("models", "datasets"):
+    if repo_type not in ("models", "datasets", "spaces"):
         return Target("other")
     if not rest:
         return Target("info", repo_type, repo)
+    if rest == ["auth-check"]:
+        return Target("auth", repo_type, repo)
     if rest[0] == "revision" and len(rest) == 2:
         return Target("info", repo_type, repo, unquote(rest[1]))
     if rest[0] == "tree" and len(rest) > 1:

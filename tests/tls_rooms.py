@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
 import socket
@@ -85,7 +86,9 @@ class Http2:
                     self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
                 elif isinstance(event, h2.events.StreamEnded):
                     return headers, body
-            self.socket.sendall(self._h2.data_to_send())
+            # Where the other side is gone already, the next read says so.
+            with contextlib.suppress(OSError):
+                self.socket.sendall(self._h2.data_to_send())
         raise EOFError(body)
 
     def wait_for_end(self) -> None:

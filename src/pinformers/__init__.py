@@ -13,10 +13,16 @@ _HOMES = {
     "PinformersError": "_errors",
     "SettingsError": "_errors",
     "NotPinned": "_errors",
+    "NotLocked": "_errors",
+    "LockMismatch": "_errors",
+    "BadLock": "_errors",
     "PinError": "_errors",
 }
 __all__ = [
+    "BadLock",
     "Handle",
+    "LockMismatch",
+    "NotLocked",
     "NotPinned",
     "PinError",
     "PinformersError",
@@ -33,7 +39,15 @@ __version__ = "0.1.0"
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pinformers._activation import Handle, disable, enable, explain, flush, get_status
-    from pinformers._errors import NotPinned, PinError, PinformersError, SettingsError
+    from pinformers._errors import (
+        BadLock,
+        LockMismatch,
+        NotLocked,
+        NotPinned,
+        PinError,
+        PinformersError,
+        SettingsError,
+    )
 
 
 def __getattr__(name: str) -> object:

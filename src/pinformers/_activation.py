@@ -24,6 +24,8 @@ class Handle:
 
     def __init__(self, settings: Loaded | None, *, active: bool, reason: str, force: bool) -> None:
         self._loaded, self._force = settings, force
+        self.told = settings is not None
+        """Whether its settings say already what is shown."""
         self._active, self._reason = active, reason
         self._resolver: Resolver | None = None
         self._lock = threading.RLock()
@@ -102,6 +104,8 @@ class _State:
         self._lock = threading.RLock()
         self._handles: list[Handle] = []
         self._hook: ImportHook | None = None
+        self._wrong: set[str] = set()
+        self.aside = False
         self.reason = "not enabled"
 
     def attach(self, loaded: Loaded) -> None:
@@ -117,6 +121,8 @@ class _State:
             if self._hook is None:
                 self._hook = ImportHook(self.current, self.loading, self)
                 self._hook.install()
+            else:
+                self._hook.widen()
 
     def leave(self, handle: Handle, reason: str) -> None:
         with self._lock:
@@ -162,6 +168,29 @@ class _State:
         return contextlib.nullcontext() if resolver is None else resolver.loading(name)
 
     def importing(self) -> bool:
+        return self._admitted(_gate.PATCHING)
+
+    def routing(self) -> bool:
+        return not self.aside and any(map(self._wants_hub, list(self._handles))) and self._admitted(_gate.ROUTING)
+
+    def everything(self) -> bool:
+        top = self.top
+        if top is None or top.known is None or self.aside:
+            return False
+        hub = sys.modules.get("pinformers.pinning.hub")
+        return top.known.settings.scope == "hub" and not (hub is not None and hub.asking())
+
+    def _wants_hub(self, handle: Handle) -> bool:
+        try:
+            return handle.settings.settings.scope == "hub"
+        except SettingsError as exc:
+            # Whoever loads no model hears of it all the same; the import of transformers stops there.
+            if handle.judge().open and str(exc) not in self._wrong:
+                self._wrong.add(str(exc))
+                _logging.LOGGER.warning("huggingface_hub is left as it is: %s", exc)
+            return False
+
+    def _admitted(self, line: str) -> bool:
         judged = [(handle, handle.judge()) for handle in reversed(self._handles)]
         if not judged:
             return False
@@ -169,10 +198,11 @@ class _State:
         handle, verdict = next((pair for pair in judged if pair[1].open), judged[0])
         with contextlib.nullcontext() if verdict.open else contextlib.suppress(SettingsError):
             # The way out stays open where other settings of ours are wrong.
-            if handle.known is None:
+            if not handle.told:
                 self.attach(handle.settings)
+                handle.told = True
             self.show(handle)
-        _logging.say(verdict.line or _gate.PATCHING)
+        _logging.say(verdict.line or line)
         for shut, why in judged:
             if not why.open:
                 self.leave(shut, why.line)
@@ -183,6 +213,11 @@ class _State:
 
 
 _STATE = _State()
+
+
+def step_aside() -> None:
+    """Leave huggingface_hub's own functions alone from now on: this process is our command line, which asks the hub."""
+    _STATE.aside = True
 
 
 def enable(*, force: bool = False, **settings: Any) -> Handle:
@@ -247,9 +282,21 @@ def flush(timeout: float | None = None) -> bool:
 def explain(model: str, revision: str | None = None) -> dict[str, Any]:
     """Say, file by file, from where ``model`` would be or was served in this process, and why.
 
+    Args:
+        model: a name of the hub (``org/model``, ``datasets/org/rows``) or a name by content (``ipfs://CID``).
+        revision: a branch, a tag or a commit; ``main`` where it is None.
+
     Returns:
-        ``model``, ``revision``, ``commit``, ``root``, ``complete``, ``published`` and ``files``: a list of dicts with
-        ``path``, ``size`` (bytes), ``cid``, ``source``, ``why`` and ``served`` (whether it was, in this process).
+        ``model``, ``revision``, ``pinned`` (whether a pin answers), ``commit``, ``root``, ``complete``, ``published``,
+        ``why`` and ``files``: a list of dicts with ``path``, ``size`` (bytes), ``cid``, ``source``, ``why`` and
+        ``served`` (whether it was, in this process).
+
+    Raises:
+        PinError: ``model`` or ``revision`` is not the form of any.
+        NotLocked: ``locked`` is set and the lockfile does not name the model.
+        LockMismatch: what is known of the model contradicts the lockfile.
+        BadLock: the lockfile cannot be read.
+        SettingsError: a setting has a wrong value.
     """
     # deferred: the pin wing, see Handle.resolver.
     from pinformers.pinning.reporting import explanation
@@ -262,9 +309,9 @@ def get_status() -> dict[str, Any]:
     """Return the state of this process and of the pin cache as a plain dict.
 
     Returns:
-        ``enabled``, ``applied``, ``patched_classes``, ``should_patch``, ``reason``, ``displaced``, ``versions``,
-        ``cache_dir``, ``state_dir``, ``sources``, ``on_miss``, ``pins``, ``bytes``, ``hits``, ``misses``,
-        ``fallbacks``.
+        ``enabled``, ``applied``, ``scope``, ``patched_classes``, ``should_patch``, ``reason``, ``displaced``,
+        ``versions``, ``cache_dir``, ``state_dir``, ``sources``, ``on_miss``, ``pins``, ``bytes``, ``hits``,
+        ``misses``, ``fallbacks``.
     """
     # deferred: the pin wing, see Handle.resolver.
     from pinformers.pinning.reporting import totals
@@ -274,6 +321,7 @@ def get_status() -> dict[str, Any]:
     status: dict[str, Any] = {
         "enabled": top is not None,
         "applied": hook is not None and hook.applied,
+        "scope": "hub" if _STATE.everything() else "transformers",
         "patched_classes": list(hook.names) if hook is not None else [],
         "should_patch": verdict.open,
         "reason": verdict.line or (top.reason if top is not None else _STATE.reason),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import fields
 from typing import Any
 
@@ -12,7 +11,10 @@ from pinformers._activation import get_status
 from pinformers._cli_output import plural, print_facts, print_json, print_table, say, size
 from pinformers._composition import hub_cache, read_settings, state_dir
 from pinformers._settings import SECRET, Settings, config_path
+from pinformers.sources.http import redacted
 
+# A password may stand in them.
+_ADDRESSES = ("cluster_api", "gateways", "kubo_api")
 _SWITCHES = {
     "env": f"on, by the environment variable {_autostart.SWITCH}",
     "force": f"on, by {_autostart.SWITCH}=force",
@@ -80,7 +82,7 @@ def _open(name: str, value: object) -> object:
         return tuple(_open(name, part) for part in value)
     if name in SECRET and value is not None:
         return "(set, not shown)"
-    return re.sub(r"//[^/@\s]+@", "//...@", value) if isinstance(value, str) else value
+    return redacted(value) if name in _ADDRESSES and isinstance(value, str) else value
 
 
 def _written(value: object) -> str:

@@ -8,11 +8,14 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from pinformers._cli_output import note, plural, print_facts, print_json, progress_bar, say, size
-from pinformers._cli_pins import not_pinned, opened
+from pinformers._cli_ends import unwound
+from pinformers._cli_output import note, on_terminal, plural, print_facts, print_json, progress_bar, say, size
+from pinformers._cli_pins import not_pinned, note_unknown, opened
+from pinformers._composition import build_sharing, read_settings
 from pinformers._errors import PinError
 from pinformers.pinning.archive import export_model, written_aside
 from pinformers.pinning.pin import Pin
+from pinformers.pinning.records import naming
 from pinformers.pinning.reporting import summary
 from pinformers.pinning.resolver import Resolver
 from pinformers.pinning.unpacking import Imported, Parcel, import_model
@@ -22,17 +25,24 @@ STREAM = "-"
 
 def export(model: str, revision: str | None, output: str) -> int:
     """Write a pinned model as a CAR file."""
-    if output == STREAM and sys.stdout.isatty():
+    # A new file in the place of the one that stdout goes into would not be what the shell holds.
+    output = STREAM if output == "/dev/stdout" else output
+    if output == STREAM and sys.stdout is None:
+        raise PinError("-o -", "stdout is closed")
+    if output == STREAM and on_terminal(sys.stdout):
         raise PinError("-o -", "a terminal shows no CAR file; send it into a file or a pipe")
-    resolver = opened()
+    resolver, sharing = opened(), build_sharing(read_settings({}).settings)
     pinned = resolver.find(model, revision)
     if pinned is None:
         raise not_pinned(model, revision)
+    sharing.gate.check(pinned.pin)
+    note_unknown(sharing.gate, [pinned.pin])
     out = nullcontext(sys.stdout.buffer) if output == STREAM else written_aside(Path(output))
-    with progress_bar(f"Exporting {model}") as bar, out as stream:
+    with unwound(), progress_bar(f"Exporting {model}") as bar, out as stream:
         written = export_model(resolver.catalog, pinned, cast("BinaryIO", stream), bar.begin(pinned.pin.size))
         stream.flush()
-    tell = note if output == STREAM else say
+    # Nothing comes behind a CAR file in its pipe.
+    tell = say if output != STREAM and Path(output).is_file() else note
     tell(f"{pinned.pin.repo} at {pinned.commit[:12]}: {_extent(pinned.pin)}, {size(written)} in {output}")
     tell(f"root CID {pinned.pin.root}")
     return 0
@@ -48,10 +58,16 @@ def _extent(pin: Pin) -> str:
 
 def import_(path: str, name: str | None, revision: str, *, as_json: bool) -> int:
     """Pin the model of a CAR file."""
-    if path == STREAM and sys.stdin.isatty():
+    if path == STREAM and sys.stdin is None:
+        raise PinError(STREAM, "stdin is closed; give a path, or send a CAR file through a pipe")
+    if path == STREAM and on_terminal(sys.stdin):
         raise PinError(STREAM, "a terminal sends no CAR file; give a path, or send one through a pipe")
     resolver = opened()
-    with _given(path) as stream, progress_bar(f"Importing {path}", quiet=as_json) as bar:
+    with (
+        naming(resolver.catalog.state_dir),
+        _given(path) as stream,
+        progress_bar(f"Importing {path}", quiet=as_json) as bar,
+    ):
         if path != STREAM:
             # Each byte passes twice: it is verified, then copied into the hub cache.
             bar.begin(2 * os.fstat(stream.fileno()).st_size)

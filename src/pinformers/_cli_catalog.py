@@ -8,18 +8,21 @@ from datetime import datetime, timezone
 from typing import Any
 
 from pinformers._cli_output import note, plural, print_facts, print_json, print_with_cids, say
-from pinformers._composition import build_resolver, build_sharing, read_settings
-from pinformers._sharing import kubo_node
+from pinformers._cli_pins import note_unknown
+from pinformers._composition import build_sharing, read_settings
+from pinformers._sharing import Sharing, kubo_node
 from pinformers.pinning.followed import Followed
 from pinformers.pinning.following import Following, day, span
 from pinformers.pinning.shared import publish_catalog
+from pinformers.pinning.shared_tree import publishable
 
 
 def publish(models: Sequence[str], key: str, hours: float, *, as_json: bool) -> int:
     """Publish the local catalog, or some models of it, under a key of the Kubo node."""
     settings = read_settings({}).settings
-    catalog = build_resolver(settings).catalog
-    published = publish_catalog(catalog, kubo_node(settings), key=key, models=models, lifetime=hours * 3600)
+    sharing = build_sharing(settings)
+    chosen = _open(sharing, models)
+    published = publish_catalog(sharing.catalog, kubo_node(settings), key=key, models=chosen, lifetime=hours * 3600)
     tree, command = published.tree, f"pinformers catalog follow /ipns/{published.name}"
     if as_json:
         facts = {"name": published.name, "key": key, "root": str(tree.root), "sequence": published.sequence}
@@ -37,6 +40,20 @@ def publish(models: Sequence[str], key: str, hours: float, *, as_json: bool) -> 
     say("Others follow it with:")
     say(command)
     return 0
+
+
+def _open(sharing: Sharing, models: Sequence[str]) -> Sequence[str]:
+    """Return the models that a catalog may name; raises PinError for one that was asked for and may not stand there."""
+    pins = [pin for pin in sharing.catalog.pins() if publishable(pin) and (not models or pin.repo in models)]
+    kept = {pin.repo for pin in pins if sharing.gate.kept(pin)}
+    note_unknown(sharing.gate, pins)
+    if not kept:
+        return models
+    for pin in pins:
+        if models or {pin.repo for pin in pins} == kept:
+            sharing.gate.check(pin)
+    note(f"Left out, as the hub does not give it to everyone: {', '.join(sorted(kept))}.")
+    return sorted({pin.repo for pin in pins} - kept)
 
 
 def follow(name: str, label: str | None, *, first: bool, as_json: bool) -> int:

@@ -111,7 +111,7 @@ def check_lockfile(settings: Settings) -> Iterator[Finding]:
     try:
         lock = read_lock(path)
     except BadLock as exc:
-        yield Finding("lockfile", "wrong", f"{exc} Mend that line, or write the file again with `pinformers lock`.")
+        yield Finding("lockfile", "wrong", f"{exc} Mend that line, or delete the file and run `pinformers lock`.")
     except OSError as exc:
         said = f"{path} cannot be read ({reason(exc)}); `pinformers lock -o {path}` writes it."
         yield Finding("lockfile", "wrong", said)

@@ -79,12 +79,16 @@ def run_checks(areas: Sequence[tuple[str, Check]], patience: float) -> list[Find
 
 
 class _Area:
-    """A check that runs in a thread of its own, which the end of the process does not wait for."""
+    """A check that runs in a thread of its own, where one can be had; the end of the process does not wait for it."""
 
     def __init__(self, name: str, check: Check) -> None:
         self._name, self._check = name, check
         self._found: queue.SimpleQueue[Finding | None] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name=f"pinformers-doctor-{name}", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, name=f"pinformers-doctor-{name}", daemon=True).start()
+        except RuntimeError:
+            # No memory for one more, or a limit on threads: then one after the other.
+            self._run()
 
     def _run(self) -> None:
         try:
@@ -205,7 +209,7 @@ def check_cluster(settings: Settings) -> Iterator[Finding]:
         return
     change = "start it, or name another with `export PINFORMERS_CLUSTER_API=ADDRESS`"
     try:
-        node = ClusterNode(settings.cluster_api, timeout=WAIT, patience=WAIT)
+        node = ClusterNode(settings.cluster_api, timeout=WAIT, patience=WAIT, ca_bundle=settings.ca_bundle)
         where, version = node.url, node.version()
     except SourceError as exc:
         yield Finding(

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, NoReturn
 
 import click
@@ -44,13 +48,33 @@ def _sentence(exc: OSError) -> str:
     if not exc.strerror:
         return str(exc)
     # Whatever writes files says which; only the output itself has no name.
-    place = exc.filename or ("the output" if exc.errno == errno.ENOSPC else None)
+    place = exc.filename or ("the output" if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else None)
     return f"{place}: {exc.strerror}." if place else f"{exc.strerror}."
 
 
 def _end(sentence: str, code: int) -> NoReturn:
     click.echo(f"pinformers: {sentence}", err=True)
     raise click.exceptions.Exit(code)
+
+
+@contextmanager
+def unwound() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP leave the block as Ctrl-C does: what lies half-written goes."""
+
+    def leave(number: int, _frame: FrameType | None) -> NoReturn:
+        # As a shell says of a process that a signal ended.
+        raise SystemExit(128 + number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # Whoever started us with `nohup` wants no end.
+    taken = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def run_whole(root: click.Command) -> None:

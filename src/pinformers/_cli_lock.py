@@ -15,6 +15,7 @@ from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.lockfile import NAME, Lock, nearest_lock, read_lock, render_lock, write_lock
 from pinformers.pinning.pin import Pin, check_repo, check_revision
 from pinformers.pinning.records import signature
+from pinformers.pinning.references import Reference
 
 State = Literal["added", "changed", "unchanged", "refused"]
 Target = tuple[str, str]
@@ -87,9 +88,15 @@ def lock(
 
 def _targets(catalog: Catalog, known: Lock, models: Sequence[str], revision: str | None) -> list[Target]:
     if models:
-        named = (target for model in models for target in _named(known, check_repo(model), revision))
+        named = (target for model in models for target in _named(known, _hub_name(model), revision))
         return list(dict.fromkeys(named))
     return sorted(known.pins) if known.pins else sorted(_all_pinned(catalog))
+
+
+def _hub_name(model: str) -> str:
+    if Reference.parse(model) is not None:
+        raise PinError(model, "it says itself what it must be; a lockfile is for models with a name like 'org/model'")
+    return check_repo(model)
 
 
 def _named(known: Lock, model: str, revision: str | None) -> Iterable[Target]:

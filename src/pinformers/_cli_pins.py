@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import click
+
 from pinformers._cli_output import (
+    Bar,
     note,
     on_terminal,
     plural,
@@ -20,9 +24,11 @@ from pinformers._cli_output import (
 )
 from pinformers._composition import build_resolver, read_settings
 from pinformers._errors import PinError
+from pinformers.pinning.access import Gate
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.hub_pins import Pinned, Wanted, pin_model
-from pinformers.pinning.pin import Pin
+from pinformers.pinning.pin import Pin, parse_name
+from pinformers.pinning.references import Reference
 from pinformers.pinning.reporting import explanation, summary
 from pinformers.pinning.resolver import Resolver
 
@@ -43,9 +49,11 @@ def opened() -> Resolver:
 
 def chosen(resolver: Resolver, model: str, revision: str | None = None) -> list[Pin]:
     """Return the pins of a model, of one branch, tag or commit of it, or raise PinError when there is none."""
-    model = resolver.name(model)
-    refs = resolver.catalog.refs(model)
-    pins = [pin for pin in resolver.catalog.pins() if (pin.repo, pin.repo_type) == (model, "model")]
+    if Reference.parse(model) is not None and resolver.find(model, None) is None:
+        raise not_pinned(model, revision)
+    repo = parse_name(resolver.name(model))
+    refs = resolver.catalog.refs(*repo)
+    pins = [pin for pin in resolver.catalog.pins() if (pin.repo, pin.repo_type) == repo]
     if revision is not None:
         pins = [pin for pin in pins if revision == pin.commit or refs.get(revision) == pin.commit]
     if not pins:
@@ -107,6 +115,13 @@ def _headline(said: dict[str, Any]) -> list[tuple[str, str]]:
     return [*facts, ("why", said["why"]), *publishing(said["published"])]
 
 
+def note_unknown(gate: Gate, pins: Iterable[Pin]) -> None:
+    """Say of which pins the hub did not tell whether everyone may have them."""
+    names = sorted({pin.repo for pin in pins if gate.access(pin) == "unknown"})
+    if names:
+        note(f"Whether the hub gives {', '.join(names)} to everyone is not known; see to it that who gets it may.")
+
+
 def publishing(done: dict[str, Any] | None) -> list[tuple[str, str]]:
     """Say where a pin was published, and how its files got there."""
     if done is None:
@@ -143,14 +158,37 @@ def pin_from_folder(folder: Path, name: str, revision: str, *, as_json: bool) ->
 
 
 def pin_from_hub(wanted: Wanted, *, as_json: bool) -> int:
-    """Pin a model by its hub name."""
+    """Pin a model by its hub name, or by its CID."""
     resolver = opened()
+    if Reference.parse(wanted.repo) is not None:
+        with progress_bar(f"Fetching {wanted.repo}", quiet=as_json) as bar:
+            pin, fetched = bring(resolver, wanted, bar)
+        _report(resolver, pin, "fetched" if fetched else "adopted", as_json=as_json)
+        return 0
     if as_json or not on_terminal(sys.stderr):
         _hush_hub()
     with progress_bar(f"Hashing {wanted.repo}", quiet=as_json) as bar:
         pinned = pin_model(resolver, wanted, bar.begin)
     _report(resolver, pinned.pin, "kept" if pinned.unasked else pinned.how, as_json=as_json)
     return _complain(pinned)
+
+
+def bring(resolver: Resolver, wanted: Wanted, bar: Bar) -> tuple[Pin, bool]:
+    """Have the sources deliver all that a name by content holds; says whether any of it was not here."""
+    if wanted.include or wanted.exclude or wanted.update:
+        raise click.UsageError("--include, --exclude and --update are for hub names; what a CID holds is pinned whole.")
+    pinned = resolver.refer(wanted.repo, wanted.revision)
+    if pinned is None or not pinned.pin.files:
+        raise PinError(wanted.repo, "it is one file without a name; a load names it, by gguf_file='model.gguf'")
+    missing = [path for path in pinned.pin.files if pinned.state(path) != "here"]
+    bar.begin(sum(pinned.pin.files[path].size for path in missing))
+    for path in missing:
+        pinned.put(path)
+        bar(pinned.pin.files[path].size)
+    if missing:
+        pinned.settle()
+    # What was not known of the files before they were here stands in the record.
+    return resolver.catalog.pin(pinned.repo, pinned.commit) or pinned.pin, bool(missing)
 
 
 def _hush_hub() -> None:

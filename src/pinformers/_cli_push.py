@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from pinformers._cli_output import note, print_facts, print_json, progress_bar, say
-from pinformers._cli_pins import chosen, publishing
+from pinformers._cli_pins import bring, chosen, note_unknown, publishing
 from pinformers._composition import build_resolver, build_sharing, read_settings
 from pinformers._errors import PinError, PinformersError
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.hub_pins import Wanted, pin_model
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.publishing import Published
+from pinformers.pinning.references import Reference
 from pinformers.pinning.resolver import DEFAULT_REVISION, Resolver
 
 
@@ -21,9 +22,12 @@ def push(model: str, name: str | None, revision: str, *, as_json: bool) -> int:
     settings = read_settings({}).settings
     resolver = build_resolver(settings)
     pin = _pinned(resolver, model, name, revision, quiet=as_json)
+    sharing = build_sharing(settings)
+    sharing.gate.check(pin)
+    note_unknown(sharing.gate, [pin])
     problem, done = "", None
     try:
-        done = build_sharing(settings).publish(pin)
+        done = sharing.publish(pin)
     except (PinformersError, OSError) as exc:
         problem = str(exc)
     if as_json:
@@ -44,6 +48,8 @@ def _pinned(resolver: Resolver, model: str, name: str | None, revision: str, *, 
         known = resolver.find(model, revision)
         if known is not None and known.pin.origin != "hub":
             return chosen(resolver, model, known.commit)[0]
+        if Reference.parse(model) is not None:
+            return bring(resolver, Wanted(model, revision), bar)[0]
         return pin_model(resolver, Wanted(model, revision), bar.begin).pin
 
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from pinformers import _logging
 from pinformers._cli_output import note, plural, progress_bar, say
-from pinformers._composition import build_resolver, embedded, read_settings
+from pinformers._composition import build_sharing, embedded, read_settings
+from pinformers._errors import ServeError
 from pinformers._settings import Settings
 from pinformers.ipfs.cid import CID, Block
+from pinformers.pinning.pin import Pin
 from pinformers.serving.car_files import CarFiles
 from pinformers.serving.listening import listen, until_signalled, url
 from pinformers.serving.secure import check_tls, serve_tls
@@ -35,25 +37,31 @@ def serve(stall: Stall) -> int:
     _logging.attach(settings.log)
     if stall.tls is not None:
         check_tls(*stall.tls)
-    with listen(stall.host, stall.port) as bound, until_signalled() as ended:
+    with listen(stall.host, stall.port) as bound:
         place = url("http" if stall.tls is None else "https", bound)
+        # Meanwhile signals end the process as ever: it may take long, and nobody is served yet.
         source, what = _cars(stall.cars) if stall.cars else _pins(settings)
         if not _is_loopback(bound.getsockname()[0]):
             note("Whoever reaches this address and knows a CID can read it.")
-        say(f"Serving {what} at {place} (Ctrl-C ends)")
 
         def blocks(cid: CID) -> Block:
             # Both sources have verified what they return.
             return Block(cid, source.block(cid))
 
-        if stall.tls is None:
-            serve_plainly(bound, blocks, ended)
-        else:
-            serve_tls(bound, blocks, stall.tls, ended)
+        with until_signalled() as ended:
+            say(f"Serving {what} at {place} (Ctrl-C ends)")
+            if stall.tls is None:
+                serve_plainly(bound, blocks, ended)
+            else:
+                serve_tls(bound, blocks, stall.tls, ended)
     return 0
 
 
 def _cars(paths: Sequence[Path]) -> tuple[CarFiles, str]:
+    for path in paths:
+        # A pipe would be waited for, and has no places to which one can return.
+        if path.exists() and not path.is_file():
+            raise ServeError(str(path), "this is no file; --car takes CAR files on a disk.")
     with progress_bar("Indexing") as bar:
         bar.begin(sum(path.stat().st_size for path in paths))
         cars = CarFiles(paths, bar)
@@ -61,9 +69,19 @@ def _cars(paths: Sequence[Path]) -> tuple[CarFiles, str]:
 
 
 def _pins(settings: Settings) -> tuple[EmbeddedSource, str]:
-    catalog = build_resolver(settings).catalog
-    models = {(pin.repo_type, pin.repo) for pin in catalog.pins() if pin.files}
-    return embedded(catalog, remember=True), plural(len(models), "pinned model")
+    sharing = build_sharing(settings)
+    pins = [pin for pin in sharing.catalog.pins() if pin.files]
+    kept = {pin.repo: word for pin in pins if (word := sharing.gate.access(pin)) != "open"}
+    if kept:
+        named = ", ".join(f"{repo} ({word})" for repo, word in sorted(kept.items()))
+        note(f"Left out, as the hub is not known to give it to everyone: {named}. The setting gated says more.")
+    models = {(pin.repo_type, pin.repo) for pin in pins if pin.repo not in kept}
+
+    def chosen(pin: Pin) -> bool:
+        # Blocks wait meanwhile, so the hub is not asked for what is pinned from now on.
+        return sharing.gate.access(pin, ask=False) == "open"
+
+    return embedded(sharing.catalog, remember=True, chosen=chosen), plural(len(models), "pinned model")
 
 
 def _is_loopback(host: str) -> bool:

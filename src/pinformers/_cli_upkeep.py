@@ -199,15 +199,17 @@ def _garbage(garbage: Garbage) -> dict[str, Any]:
 
 
 def flush(timeout: float | None, *, as_json: bool) -> int:
-    """Wait until what was loaded is hashed, recorded and pinned."""
+    """Wait until what was loaded is hashed, recorded and pinned, and published where it must be."""
     resolver = opened()
     with progress_bar("Recording", quiet=as_json):
-        resolver.recorder.flush(timeout)
+        done = resolver.recorder.flush(timeout)
     left = sorted(path.name for path in (resolver.catalog.state_dir / "pending").glob("*.json"))
     if as_json:
-        print_json({"done": not left, "left": left})
+        print_json({"done": done and not left, "left": left})
     elif left:
         note(f"{plural(len(left), 'model')} could not be recorded yet.")
-    else:
+    elif done:
         say("Everything that was loaded is pinned.")
-    return 1 if left else 0
+    else:
+        note("Everything that was loaded is pinned; not all of it could be published yet.")
+    return 0 if done and not left else 1

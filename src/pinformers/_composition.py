@@ -19,6 +19,7 @@ from pinformers.pinning.cache import normal
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.lockfile import Lock, LockSource, nearest_lock
 from pinformers.pinning.lookup import Lookup
+from pinformers.pinning.pin import Pin
 from pinformers.pinning.resolver import Policy, Resolver, folder_blocks, local_files
 from pinformers.sources.base import Lazy, Source
 from pinformers.sources.embedded import EmbeddedSource
@@ -32,7 +33,8 @@ def build_resolver(settings: Settings) -> Resolver:
     cache = hub_cache(settings)
     sharing = build_sharing(settings)
     catalog = sharing.catalog
-    policy = Policy(settings.on_miss, "hub" in settings.sources, settings.lock_timeout, settings.locked)
+    hub = "hub" in settings.sources
+    policy = Policy(settings.on_miss, hub, settings.lock_timeout, settings.locked, settings.gated)
     moved = str(settings.cache_dir) if settings.cache_dir is not None else None
     lookup = Lookup(catalog, _lock(settings), sharing.shelves, locked=settings.locked)
     return Resolver(lookup, cache, sharing.sources, policy, moved, sharing.publisher(), sharing.resolve_name)
@@ -45,9 +47,11 @@ def build_sharing(settings: Settings) -> Sharing:
     return Sharing(settings, catalog, sources)
 
 
-def embedded(catalog: Catalog, *, remember: bool = False) -> EmbeddedSource:
-    """Return the source of the blocks that the cached files of ``catalog`` hold."""
-    files, folders = partial(local_files, catalog), partial(folder_blocks, catalog)
+def embedded(
+    catalog: Catalog, *, remember: bool = False, chosen: Callable[[Pin], bool] = lambda _: True
+) -> EmbeddedSource:
+    """Return the source of the blocks that the cached files of ``catalog`` hold, of the ``chosen`` pins."""
+    files, folders = partial(local_files, catalog, chosen), partial(folder_blocks, catalog, chosen)
     return EmbeddedSource(files, folders, catalog.version, remember=remember)
 
 
@@ -104,7 +108,7 @@ def _sources(name: str, catalog: Catalog, settings: Settings) -> list[Source]:
     if name == "kubo":
         return [Lazy(name, lambda: _kubo(settings), expected=settings.kubo_api != DEFAULT_API)]
     if name == "gateway":
-        return [Lazy(name, lambda: _gateways(settings))] if settings.gateways else []
+        return [Lazy(name, lambda: _gateways(settings), proves=True)] if settings.gateways else []
     source: Source = entry_points(GROUP)[name].load()()
     return [source]
 

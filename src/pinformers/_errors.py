@@ -92,13 +92,23 @@ class NotPinned(PinformersError, OSError):
 
 
 class NotLocked(PinformersError, OSError):
-    """``repo`` at ``revision`` is not in ``lockfile``, and the setting ``locked`` refuses whatever is not in it."""
+    """``repo`` at ``revision`` is not in ``lockfile``, and the setting ``locked`` refuses whatever is not in it.
+
+    A name by content has no revision: ``""``.
+    """
 
     def __init__(self, repo: str, revision: str, lockfile: str) -> None:
         super().__init__(repo, revision, lockfile)
         self.repo, self.revision, self.lockfile = repo, revision, lockfile
 
     def __str__(self) -> str:
+        if not self.revision:
+            return (
+                f"{self.repo} holds files that are not in {self.lockfile}, and the setting locked refuses whatever is "
+                f"not in it; pin it under a model's name (`pinformers pin FOLDER --as org/model`), and lock that."
+            )
+        if self.repo.startswith(("datasets/", "spaces/")):
+            return f"{self.repo} cannot be in {self.lockfile}, and the setting locked refuses whatever is not in it."
         return (
             f"{self.repo}@{self.revision} is not in {self.lockfile}, and the setting locked refuses whatever is not in "
             f"it; run `pinformers lock {self.repo} --revision {self.revision}` to add it."

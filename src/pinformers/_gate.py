@@ -1,4 +1,4 @@
-"""The gate: which environment variables keep transformers unpatched, and the lines that say so."""
+"""The gate: which environment variables keep everything unpatched, and the lines that say so."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 PATCHING = "Auto-patching transformers for distributed storage..."
 PATCHED = "Successfully patched {count} transformers classes"
+ROUTING = "Routing the downloads of huggingface_hub..."
 CI = "CI environment detected, disabling transformers patching"
 DISABLED = "Transformers patching disabled via environment variable"
 LOCAL = "Using local filesystem (distributed storage disabled)"

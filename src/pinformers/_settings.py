@@ -21,6 +21,7 @@ else:
 
 OnMiss = Literal["import", "passthrough", "error"]
 Publish = Literal["auto", "never", "required"]
+Gated = Literal["keep", "share"]
 Log = Literal["debug", "info", "warning", "error", "off"]
 PREFIX = "PINFORMERS_"
 CONFIG = "PINFORMERS_CONFIG"
@@ -79,8 +80,8 @@ def _one_of(*names: str) -> Callable[[object], str]:
     return parse
 
 
-def _setting(default: Any, parse: Callable[[object], Any], about: str) -> Any:
-    return field(default=default, metadata={"parse": parse, "about": about})
+def _setting(default: Any, parse: Callable[[object], Any], about: str, *, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"parse": parse, "about": about})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class Settings:
     kubo_api: str = _setting(
         DEFAULT_API, _text, "the RPC address of a Kubo daemon, a multiaddr or a URL; by default from `$IPFS_PATH/api`"
     )
-    kubo_token: str | None = _setting(None, _text, "the bearer token of that RPC, where it asks for one")
+    kubo_token: str | None = _setting(None, _text, "the bearer token of that RPC, where it asks for one", secret=True)
     swarm_timeout: float = _setting(10.0, _seconds, "seconds that a Kubo daemon may look for a block in its swarm")
     gateways: tuple[str, ...] = _setting(
         (), _names, "trustless gateways; by default from `$IPFS_GATEWAY` and the files in which IPFS tools keep them"
@@ -118,7 +119,14 @@ class Settings:
     publish: Publish = _setting(
         "never", _one_of("auto", "never", "required"), "offer what was loaded to the Kubo daemon and the cluster"
     )
-    scope: Literal["transformers"] = _setting("transformers", _one_of("transformers"), "whose downloads are routed")
+    gated: Gated = _setting(
+        "keep", _one_of("keep", "share"), "what the hub keeps private or gated: keep to that, or share it like all else"
+    )
+    scope: Literal["transformers", "hub"] = _setting(
+        "transformers",
+        _one_of("transformers", "hub"),
+        "whose downloads are routed: those of transformers, or all of huggingface_hub's",
+    )
     log: Log = _setting(
         "info",
         _one_of("debug", "info", "warning", "error", "off"),
@@ -128,7 +136,7 @@ class Settings:
 
 
 NAMES = tuple(setting.name for setting in fields(Settings))
-SECRET = ("kubo_token",)
+SECRET = tuple(setting.name for setting in fields(Settings) if not setting.repr)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,4 +224,4 @@ def _parse(name: str, value: object, origin: str) -> Any:
     try:
         return parse(value)
     except ValueError as exc:
-        raise SettingsError(name, value, origin, str(exc)) from None
+        raise SettingsError(name, "..." if name in SECRET else value, origin, str(exc)) from None

@@ -6,16 +6,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pinformers._errors import BadContent, PinError, PinformersError, SourceError
+from pinformers._errors import PinError, PinformersError, SourceUnavailable
 from pinformers._settings import Settings
 from pinformers.ipfs.cid import CID
+from pinformers.pinning.access import Gate
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.catalog_blocks import AnySource
-from pinformers.pinning.following import FetchRecord, Following
-from pinformers.pinning.lookup import Shelf
+from pinformers.pinning.following import FetchRecord, Following, ask_all
+from pinformers.pinning.lookup import Found, Shelf
+from pinformers.pinning.offering import Publish
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.publishing import Published, publish
 from pinformers.sources.base import Source
@@ -27,12 +30,22 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("pinformers")
 
 
-def kubo_node(settings: Settings) -> KuboNode:
-    """Return the Kubo node of the settings."""
+def kubo_node(settings: Settings, stop: Callable[[], bool] = lambda: False) -> KuboNode:
+    """Return the Kubo node of the settings; a long piece of work with it ends once ``stop()`` is true."""
     # deferred: network clients, which a load out of the hub cache never needs.
     from pinformers.sources.kubo import KuboNode
 
-    return KuboNode(settings.kubo_api, token=settings.kubo_token, ca_bundle=settings.ca_bundle)
+    return KuboNode(settings.kubo_api, token=settings.kubo_token, ca_bundle=settings.ca_bundle, stop=stop)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A shelf that is opened when it is asked: settings that it cannot use are its failure, not the load's."""
+
+    shelf: Callable[[], Shelf]
+
+    def find(self, repo: str, revision: str) -> Found | None:
+        return self.shelf().find(repo, revision)
 
 
 class Sharing:
@@ -40,6 +53,7 @@ class Sharing:
 
     def __init__(self, settings: Settings, catalog: Catalog, sources: Sequence[Source]) -> None:
         self._settings, self.catalog, self.sources = settings, catalog, sources
+        self.gate = Gate(catalog, kept=settings.gated == "keep", hub_allowed="hub" in settings.sources)
         self._others = AnySource([source for source in sources if not source.local])
         self._lock = threading.Lock()
         self._following: Following | None = None
@@ -61,7 +75,7 @@ class Sharing:
     def shelves(self) -> list[Shelf]:
         """Return the followed catalogs, and the cluster's pins."""
         shelves: list[Shelf] = [self.following] if (self.catalog.state_dir / "catalogs").is_dir() else []
-        return [*shelves, self.cluster] if self._settings.cluster_api is not None else shelves
+        return [*shelves, _Opened(lambda: self.cluster)] if self._settings.cluster_api is not None else shelves
 
     @property
     def cluster(self) -> ClusterShelf:
@@ -72,7 +86,8 @@ class Sharing:
 
         with self._lock:
             if self._cluster is None:
-                self._cluster = ClusterShelf(ClusterNode(self._settings.cluster_api or ""), self._others)
+                node = ClusterNode(self._settings.cluster_api or "", ca_bundle=self._settings.ca_bundle)
+                self._cluster = ClusterShelf(node, self._others)
             return self._cluster
 
     # -- names ------------------------------------------------------------------------------------------------
@@ -80,37 +95,29 @@ class Sharing:
     def record_sources(self) -> list[FetchRecord]:
         """Return whoever may deliver the signed record of a name."""
         # deferred: network clients, see kubo_node. Not inside of the calls, which come from several threads.
+        from pinformers.sources.http import Network
         from pinformers.sources.ipns import fetch_record
 
         asked: list[FetchRecord] = []
         if "kubo" in self._settings.sources:
-            asked.append(kubo_node(self._settings).name_record)
+            # Made when it is asked: an address that is none must not keep the gateways from their answer.
+            asked.append(lambda name: kubo_node(self._settings).name_record(name))
         if "gateway" in self._settings.sources:
-            timeout = self._settings.gateway_timeout
-            asked += [partial(fetch_record, url, timeout=timeout) for url in self._settings.gateways]
+            timeout, network = self._settings.gateway_timeout, Network.of_user(self._settings.ca_bundle)
+            ask = partial(fetch_record, timeout=timeout, network=network)
+            asked += [partial(ask, url) for url in self._settings.gateways]
         return asked
 
     def resolve_name(self, name: str) -> CID:
         """Return what an IPNS name points to: by the newest of the valid records that are delivered."""
-        # deferred: signatures, which only such names need.
-        from pinformers.ipfs.ipns import IpnsRecord, verify_record
-
-        found: list[IpnsRecord] = []
-        problems: list[str] = []
-        for ask in self.record_sources():
-            try:
-                record = verify_record(name, ask(name))
-            except (SourceError, BadContent) as exc:
-                problems.append(str(exc).rstrip("."))
-                continue
-            if record.validity.timestamp() > time.time():
-                found.append(record)
-            else:
-                problems.append(f"a record of it expired on {record.validity:%Y-%m-%d}")
+        answers = list(ask_all(self.record_sources(), name))
+        records = [answer[0] for answer in answers if isinstance(answer, tuple)]
+        found = [record for record in records if record.validity.timestamp() > time.time()]
         if not found:
-            raise PinError(
-                f"ipns://{name}", f"nobody delivers a valid record of it ({'; '.join(problems) or 'no source'})"
-            )
+            problems = [str(answer).rstrip(".") for answer in answers if not isinstance(answer, tuple)]
+            problems += [f"a record of it expired on {record.validity:%Y-%m-%d}" for record in records]
+            why = "; ".join(problems) or "no gateway and no daemon is configured"
+            raise PinError(f"ipns://{name}", f"nobody delivers a valid record of it ({why})")
         newest = max(found, key=lambda record: record.rank)
         if newest.path:
             raise PinError(f"ipns://{name}", f"it points to a path below a CID ({newest.value}); use that path itself")
@@ -118,7 +125,7 @@ class Sharing:
 
     # -- publishing -------------------------------------------------------------------------------------------
 
-    def publisher(self) -> Callable[[Pin], None] | None:
+    def publisher(self) -> Publish | None:
         """Return what offers a pin after a load, as the setting ``publish`` says; None where it says never.
 
         It raises only where the setting is ``required``.
@@ -126,17 +133,28 @@ class Sharing:
         how = self._settings.publish
         return None if how == "never" else partial(self._offer, required=how == "required")
 
-    def _offer(self, pin: Pin, *, required: bool) -> None:
+    def _offer(self, pin: Pin, stop: Callable[[], bool], *, required: bool) -> bool:
         try:
-            self.publish(pin)
+            node = kubo_node(self._settings, stop)
+            if self.gate.access(pin, ask=False) in ("open", "unknown"):
+                # The hub is not asked who may have a model that nobody is there to take.
+                node.version()
+            self.gate.check(pin, by_itself=True)
+            self.publish(pin, node)
+        except InterruptedError:
+            raise
         except (OSError, PinformersError) as exc:
-            if required:
+            # What the hub keeps to some is left out for good: a later process would fare no better.
+            if required and self.gate.access(pin, ask=False) in ("open", "unknown"):
                 raise
-            self._say(f"{pin.repo} is not published: {exc}")
+            # That no daemon answers is no news where one is only used if it is there.
+            self._say(f"{pin.repo} is not published: {exc}", quiet=isinstance(exc, SourceUnavailable))
+            return isinstance(exc, PinError)
+        return True
 
-    def publish(self, pin: Pin) -> Published:
+    def publish(self, pin: Pin, node: KuboNode | None = None) -> Published:
         """Give a pin to the daemon, and to the cluster where one is named."""
-        node = kubo_node(self._settings)
+        node = node or kubo_node(self._settings)
         done = publish(self.catalog, pin, node)
         if self._settings.cluster_api is not None and pin.repo_type == "model" and pin.origin != "ipfs":
             refs = self.catalog.refs(pin.repo)
@@ -144,7 +162,7 @@ class Sharing:
             self.cluster.publish(pin, {name: ref[1] for name, ref in seen.items() if ref is not None}, node)
         return done
 
-    def _say(self, sentence: str) -> None:
+    def _say(self, sentence: str, *, quiet: bool) -> None:
         if sentence not in self._said:
             self._said.add(sentence)
-            _logger.info("%s", sentence)
+            _logger.log(logging.DEBUG if quiet else logging.INFO, "%s", sentence)

@@ -52,6 +52,7 @@ def root() -> None:
 @click.option("--state-dir", type=click.Path(resolve_path=True), help="The folder of our records.")
 @click.option("--on-miss", metavar="import|passthrough|error", help="What happens to a model without a pin.")
 @click.option("--sources", metavar="NAME,...", help="Where files may come from, in this order.")
+@click.option("--scope", metavar="transformers|hub", help="Whose downloads are routed.")
 @click.option("--locked", flag_value="true", default=None, help="Refuse whatever pinformers.lock does not name.")
 @click.option("--log", metavar="LEVEL", help="What is shown on stderr: debug, info, warning, error or off.")
 @click.option("--lock-timeout", metavar="SECONDS", help="How long to wait for a file lock.")
@@ -108,7 +109,7 @@ def pin(
     model: str, name: str | None, revision: str, include: tuple[str, ...], exclude: tuple[str, ...], update: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Pin MODEL: a hub name, or a local folder with --as.
+    """Pin MODEL: a hub name, ipfs://CID, or a folder with --as.
 
     What the hub cache holds is adopted without a request; what is missing is downloaded to where it always goes.
     """
@@ -386,5 +387,8 @@ def selftest(as_json: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; what it asks of the hub is answered by the hub, also where the scope is "hub"."""
+    activation = sys.modules.get("pinformers._activation")
+    if activation is not None:
+        activation.step_aside()
     run_whole(root)

@@ -188,6 +188,7 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
     [
         (["--car", "no.car"], 1, r"pinformers: .*no\.car: No such file or directory\."),
         (["--car", "text.car"], 1, r"pinformers: .*text\.car: this is not a readable CAR file: .*\."),
+        (["--car", "pipe.car"], 1, r"pinformers: pipe\.car: this is no file; .*\."),
         (["--host", "a..b"], 1, r"pinformers: a\.\.b: this is no address .*\."),
         (["--host", "192.0.2.1"], 1, r"pinformers: 192\.0\.2\.1:0: this address cannot be served at \(.*\)\."),
         (["--cert", "no.pem"], 1, r"pinformers: .*no\.pem: there is no such file; .*\."),
@@ -201,5 +202,15 @@ def test_what_cannot_be_served_is_one_sentence(
     tmp_path: Path, arguments: list[str], code: int, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "text.car").write_text("some text\n" * 30)
+    os.mkfifo(tmp_path / "pipe.car")
     monkeypatch.chdir(tmp_path)
     assert re.fullmatch(sentence + r"\n", run(tmp_path, "serve", "--port", "0", *arguments, code=code))
+
+
+def test_ctrl_c_ends_it_while_it_indexes(tmp_path: Path) -> None:
+    car_of(tmp_path / "a.car", [b"a"])
+    code = "import os, signal; from pinformers import _cli_serve, cli; "
+    code += "_cli_serve.CarFiles = lambda *_: os.kill(os.getpid(), signal.SIGINT); cli.main()"
+    command = [sys.executable, "-c", code, "serve", "--port", "0", "--car", str(tmp_path / "a.car")]
+    done = subprocess.run(command, env=clean_env(tmp_path), capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")

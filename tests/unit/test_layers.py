@@ -80,6 +80,16 @@ def test_the_import_wing_is_standard_library_only(path: Path) -> None:
         assert top in sys.stdlib_module_names or top == "pinformers", f"{path.name} imports {name}"
 
 
+@pytest.mark.parametrize("path", sorted((SOURCE / "sources").glob("*.py")), ids=lambda path: path.name)
+def test_urllib3_is_entered_by_its_front_door(path: Path) -> None:
+    """Of two threads that import it by different doors, each finds half of it (`import requests` takes this one)."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    froms = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    names = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
+    front = "urllib3" in {*froms, *names}
+    assert front or not any(name.startswith("urllib3.") for name in froms)
+
+
 def test_only_the_door_reads_the_environment() -> None:
     readers = {
         path.relative_to(SOURCE).as_posix() for path in FILES if "os.environ" in path.read_text(encoding="utf-8")

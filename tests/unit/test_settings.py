@@ -11,7 +11,7 @@ import pytest
 
 from pinformers._activation import Handle
 from pinformers._errors import SettingsError
-from pinformers._settings import CONFIG, NAMES, PREFIX, Loaded, Settings, config_path, load
+from pinformers._settings import CONFIG, NAMES, PREFIX, SECRET, Loaded, Settings, config_path, load
 
 # One value for each setting, as a person writes it in TOML, in the environment and as a keyword; and what it means.
 VALUES: Mapping[str, tuple[object, str, object]] = {
@@ -30,6 +30,7 @@ VALUES: Mapping[str, tuple[object, str, object]] = {
     "cluster_api": ("http://127.0.0.1:9094", "http://127.0.0.1:9094", "http://127.0.0.1:9094"),
     "catalog_grace": (60.5, "60.5", 60.5),
     "publish": ("auto", "auto", "auto"),
+    "gated": ("share", "share", "share"),
     "scope": ("transformers", "transformers", "transformers"),
     "log": ("debug", "debug", "debug"),
     "lock_timeout": (2.5, "2.5", 2.5),
@@ -50,6 +51,7 @@ WRONG: Mapping[str, tuple[object, ...]] = {
     "gateways": (5, [1], {"http://a": 1}),
     "catalog_grace": ("a week", -1, float("inf")),
     "publish": ("yes", True),
+    "gated": ("ask", True),
     "scope": ("diffusers", "transformers,diffusers"),
     "log": ("verbose", "INFO", 20),
     "lock_timeout": ("soon", -1, "-0.5", "nan", "inf", float("nan"), True, [1], "1e999"),
@@ -85,6 +87,13 @@ def refused(*args: Any) -> SettingsError:
 
 
 # -- the order ------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_is_in_no_text_of_ours() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({"kubo_token": ["hunter2"]}, {})
+    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in repr(load({"kubo_token": "hunter2"}, {}))
 
 
 def test_the_defaults() -> None:
@@ -180,8 +189,9 @@ def test_seconds_may_be_written_in_many_ways(written: object) -> None:
 @pytest.mark.parametrize(("name", "value"), WRONG_CASES)
 def test_a_wrong_keyword_is_named_with_its_value_and_origin(name: str, value: object) -> None:
     error = refused({name: value}, {})
-    assert (error.name, error.value, error.origin) == (name, value, "keyword") or value != value
-    assert f"The setting {name} is {value!r} (from keyword); it should be " in str(error)
+    shown = "..." if name in SECRET else value
+    assert (error.name, error.value, error.origin) == (name, shown, "keyword") or value != value
+    assert f"The setting {name} is {shown!r} (from keyword); it should be " in str(error)
 
 
 def test_a_number_of_seconds_beyond_all_floats_is_refused() -> None:

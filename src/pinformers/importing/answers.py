@@ -60,7 +60,7 @@ class Answers:
                 if pinned.deliver(call.paths, local=bool(call.get("local_files_only"))):
                     # 4.57 asks hf_hub_download for a single file; only that can say that a file is absent.
                     alone = len(call.paths) == 1 and self.downloads_one
-                    return call.run() if alone else call.run(local_files_only=True)
+                    return call.run_within(pinned, **({} if alone else {"local_files_only": True}))
             found = call.run_beyond(pinned or resolver)
             resolver.seen(str(call.repo), call.revision, found or (), repo_type=call.repo_type)
             return found
@@ -152,7 +152,7 @@ class Answers:
             resolver, pinned = self._ask(call)
             if pinned is not None and pinned.info is not None and not _asks_more(call):
                 return hub_types.model_info(str(call.repo), pinned)
-            hub_types.forbid(call, pinned or resolver)
+            hub_types.forbid(call.repo, pinned or resolver)
             info = original(*args, **kwargs)
             if resolver is not None and info.sha is not None:
                 resolver.informed(str(call.repo), info.sha, repo_type="model", info=info)
@@ -170,7 +170,7 @@ class Answers:
                     pinned.listing, str(call.get("path_in_repo") or ""), bool(call.get("recursive"))
                 )
                 return
-            hub_types.forbid(call, pinned or resolver)
+            hub_types.forbid(call.repo, pinned or resolver)
             commit = commit_of(call.get("revision"))
             if commit is not None:
                 # A ResolvedRevision is sent as the branch that it was; the branch may have moved on since.
@@ -191,7 +191,7 @@ class Answers:
             resolver, pinned = self._ask(call)
             if pinned is not None and pinned.listing is not None:
                 return sorted(pinned.listing)
-            hub_types.forbid(call, pinned or resolver)
+            hub_types.forbid(call.repo, pinned or resolver)
             commit = _settled(resolver, call) if resolver is not None else None
             if resolver is None or commit is None or not hasattr(original, "__self__"):
                 return original(*args, **kwargs)
@@ -210,7 +210,7 @@ class Answers:
             resolver, pinned = self._ask(call)
             if pinned is not None:
                 return True
-            hub_types.forbid(call, resolver)
+            hub_types.forbid(call.repo, resolver)
             return original(*args, **kwargs)
 
         return repo_exists

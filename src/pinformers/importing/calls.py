@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 import inspect
 import os
 import re
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Final, Literal
 
 from pinformers.importing.protocols import Pinned, Resolver
 from pinformers.importing.swaps import Function
 
 _REPO = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class _Plain(enum.Enum):
+    PLAIN = "plain"
+
+
+PLAIN: Final = _Plain.PLAIN
+Outer = Pinned | Literal[_Plain.PLAIN] | None
+_OUTER: ContextVar[Outer] = ContextVar("pinformers_outer", default=None)
+
+
+def within() -> Outer:
+    """What the call that this one is part of is answered from: a pin, or PLAIN for none; None: it is part of none."""
+    return _OUTER.get()
+
+
+@contextmanager
+def answered_by(outer: Outer) -> Iterator[None]:
+    """Answer the calls that the original makes by itself as the call it was made for; they are not asked for again."""
+    token = _OUTER.set(outer)
+    try:
+        yield
+    finally:
+        _OUTER.reset(token)
 
 
 def names_repo(value: object) -> bool:
@@ -93,9 +121,15 @@ class Call:
             self.put(name, value)
         return self._original(*self._args, **self._kwargs)
 
+    def run_within(self, pinned: Pinned, **kwargs: object) -> Any:
+        """Run the original over files that ``pinned`` has put in place."""
+        with answered_by(pinned):
+            return self.run(**kwargs)
+
     def run_beyond(self, answer: Pinned | Resolver) -> Any:
         """Ask as the caller did, or local files only where the hub may not be asked."""
-        return self.run() if answer.hub_allowed else self.run(local_files_only=True)
+        with answered_by(PLAIN):
+            return self.run() if answer.hub_allowed else self.run(local_files_only=True)
 
 
 def _own(revision: Any, repo: object) -> Any:

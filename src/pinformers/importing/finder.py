@@ -32,6 +32,13 @@ class RelayLoader:
         # isinstance() asks here: a spec that nobody executes (importlib.util.find_spec) shows the loader it had.
         return type(self._loader)
 
+    def get_source(self, fullname: str) -> Any:
+        # Jedi asks the class for it: with us on, completion (IPython, notebooks) knew nothing of a covered package.
+        found = getattr(self._loader, "get_source", None)
+        if found is None:
+            raise ImportError(f"the loader of {fullname} knows no source", name=fullname)
+        return found(fullname)
+
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
         return self._loader.create_module(spec)
 
@@ -44,18 +51,18 @@ class RelayLoader:
 
 
 class Finder:
-    """Find ``package`` and everything below it through the finders that come after this one.
+    """Find ``package``, each of ``more`` and everything below them through the finders that come after this one.
 
     ``executed(name, module)`` is called once each module has run, before its importer sees it.
     """
 
-    def __init__(self, package: str, executed: Executed) -> None:
-        self._package, self._prefix, self._executed = package, package + ".", executed
+    def __init__(self, package: str, executed: Executed, *more: str) -> None:
+        self._packages, self._executed = frozenset((package, *more)), executed
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != self._package and not fullname.startswith(self._prefix):
+        if fullname.partition(".")[0] not in self._packages:
             return None
         spec = self._next_spec(fullname, path, target)
         if spec is not None and hasattr(spec.loader, "exec_module"):

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Protocol
 
 from pinformers.importing import proxy
+from pinformers.importing.client import CLIENT, ClientRoute
 from pinformers.importing.finder import Finder
 from pinformers.importing.protocols import Resolver
 from pinformers.importing.routing import Route
@@ -19,7 +20,7 @@ MODELS = f"{PACKAGE}.modeling_utils"
 
 
 class Events(Protocol):
-    """What the hook tells the one who installed it."""
+    """What the hook asks, and tells, the one who installed it."""
 
     def importing(self) -> bool:
         """The package is about to be patched; False leaves it as it is."""
@@ -27,15 +28,21 @@ class Events(Protocol):
     def patched(self, names: list[str]) -> None:
         """The package stands, with these Auto* classes."""
 
+    def routing(self) -> bool:
+        """huggingface_hub's own functions could be routed; False leaves them as they are."""
+
+    def everything(self) -> bool:
+        """Whether, at this moment, pins answer what huggingface_hub's own functions are asked."""
+
 
 class ImportHook:
-    """Patch ``transformers`` when it is imported, or at once when it already is."""
+    """Patch ``transformers``, and where wanted huggingface_hub, when it is imported, or at once when it already is."""
 
     def __init__(self, current: Callable[[], Resolver | None], loading: Loading, events: Events) -> None:
         self._events = events
-        self._route = Route(current)
+        self._route, self._client = Route(current), ClientRoute(current, events.everything)
         self._wrappers = AutoWrappers(loading)
-        self._finder = Finder(PACKAGE, self._executed)
+        self._finder = Finder(PACKAGE, self._executed, CLIENT)
         self._proxies: list[ModuleType] = []
         self._unfinished = False
         self.names: list[str] = []
@@ -45,16 +52,27 @@ class ImportHook:
     def install(self) -> None:
         """Install the finder, and patch what is loaded already."""
         self._finder.install()
+        self.widen()
         module = sys.modules.get(PACKAGE)
         if module is not None and self._events.importing():
             self._patch_loaded()
             self._finish(module)
+
+    def widen(self, executed: str = "") -> None:
+        """Route huggingface_hub where that is wanted and not done; ``executed`` is a module of it that has just run."""
+        if self._client.pending(executed) and (self._client.installed or self._events.routing()):
+            # The route of transformers lies over this one.
+            self._route.undo()
+            self._client.install(executed)
+            if self.applied:
+                self._patch_loaded()
 
     def undo(self) -> None:
         """Leave the interpreter as it was: meta_path, classes, functions, module objects."""
         self._finder.remove()
         self._wrappers.undo()
         self._route.undo()
+        self._client.undo()
         for module in self._proxies:
             proxy.unseat(module)
         self._proxies.clear()
@@ -66,6 +84,9 @@ class ImportHook:
         return not self._finder.installed
 
     def _executed(self, name: str, module: ModuleType) -> None:
+        self.widen(name)
+        if name.partition(".")[0] == CLIENT:
+            return
         if name == PACKAGE:
             self._replaced(module)
         elif self.applied:

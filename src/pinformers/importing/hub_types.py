@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+import re
 import sys
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
+from urllib.parse import quote, unquote
 
 from pinformers.importing.calls import Call
 from pinformers.importing.protocols import Listing, Pinned, Resolver
+
+_FILE = re.compile(
+    r"(?P<type>datasets/|spaces/)?(?P<repo>[^/]+(?:/[^/]+)?)/resolve/(?P<revision>[^/?]+)/(?P<path>[^?]+)"
+)
 
 
 def resolved_revision(call: Call, commit: str) -> str:
@@ -19,15 +26,15 @@ def resolved_revision(call: Call, commit: str) -> str:
     return value
 
 
-def forbid(call: Call, answer: Pinned | Resolver | None) -> None:
+def forbid(repo: object, answer: Pinned | Resolver | None) -> None:
     """Raise what the hub's client raises in offline mode, where the hub may not be asked."""
     if answer is not None and not answer.hub_allowed:
         error = sys.modules["huggingface_hub"].errors.OfflineModeIsEnabled
-        raise error(f"No pin answers for {call.repo}, and the settings of pinformers do not let the hub be asked.")
+        raise error(f"No pin answers for {repo}, and the settings of pinformers do not let the hub be asked.")
 
 
 def model_info(repo: str, pinned: Pinned) -> Any:
-    api = sys.modules["huggingface_hub"].hf_api
+    api = importlib.import_module("huggingface_hub.hf_api")
     siblings = [{"rfilename": path} for path in sorted(pinned.listing or ())]
     return api.ModelInfo(**{**(pinned.info or {}), "id": repo, "sha": pinned.commit, "siblings": siblings})
 
@@ -38,10 +45,11 @@ def children(listing: Collection[str], folder: str) -> list[str]:
 
 
 def tree(listing: Listing, folder: str, recursive: bool) -> Iterator[Any]:
-    api = sys.modules["huggingface_hub"].hf_api
+    api = importlib.import_module("huggingface_hub.hf_api")
     prefix = f"{folder.strip('/')}/" if folder.strip("/") else ""
     names = sorted(path for path in listing if path.startswith(prefix))
-    folders = {path[: place + len(prefix)] for path in names if (place := path[len(prefix) :].find("/")) >= 0}
+    parents = {path[:place] for path in names for place in range(len(prefix), len(path)) if path[place] == "/"}
+    folders = {path for path in parents if recursive or "/" not in path[len(prefix) :]}
     yield from (api.RepoFolder(path=path, oid="") for path in sorted(folders))
     for path in names:
         if recursive or "/" not in path[len(prefix) :]:
@@ -53,3 +61,126 @@ def _repo_file(api: Any, path: str, entry: Mapping[str, Any]) -> Any:
     lfs = {"lfs": {"oid": sha256, "size": entry.get("lfs_size"), "pointerSize": 0}} if sha256 else {}
     xet = {"xetHash": entry["xet_hash"]} if entry.get("xet_hash") else {}
     return api.RepoFile(path=path, size=entry.get("size", 0), oid=entry.get("blob_id", ""), **lfs, **xet)
+
+
+# -- of any repo type, for huggingface_hub's own functions ------------------------------------------------------------
+
+
+class Named(NamedTuple):
+    """What the URL of a file names."""
+
+    repo: str
+    repo_type: str
+    revision: str
+    path: str
+
+
+def named_by(url: object) -> Named | None:
+    """Read the URL of a file; None where it is no such URL of this hub."""
+    endpoint = sys.modules["huggingface_hub"].constants.ENDPOINT
+    if not isinstance(url, str) or not url.startswith(f"{endpoint}/"):
+        return None
+    match = _FILE.fullmatch(url[len(endpoint) + 1 :])
+    if match is None or not {"", ".", ".."}.isdisjoint(unquote(match["path"]).split("/")):
+        return None
+    repo_type = (match["type"] or "models/").rstrip("s/")
+    return Named(match["repo"], repo_type, unquote(match["revision"]), unquote(match["path"]))
+
+
+def at_revision(url: str, now: str, then: str) -> str:
+    """Return the URL of the same file at another revision."""
+    return url.replace(f"/resolve/{quote(now, safe='')}/", f"/resolve/{quote(then, safe='')}/", 1)
+
+
+def file_metadata(url: str, path: str, pinned: Pinned) -> Any:
+    """Answer a HEAD request for a file, raising for one that does not exist; None where the pin cannot say."""
+    if pinned.has(path) is False:
+        # The original was given the commit; the words are to be about what its caller asked for.
+        raise_absent(at_revision(url, pinned.commit, pinned.revision), pinned.commit)
+    entry = pinned.entry(path)
+    etag = entry and (entry.get("lfs_sha256") or entry.get("blob_id"))
+    if not entry or not etag or "size" not in entry:
+        return None
+    metadata = sys.modules["huggingface_hub.file_download"].HfFileMetadata
+    return metadata(commit_hash=pinned.commit, etag=etag, location=url, size=entry["size"], xet_file_data=None)
+
+
+def raise_absent(url: str, commit: str) -> NoReturn:
+    """Raise what the hub's client raises for the hub's answer that a commit has no such file."""
+    # The response class of whatever HTTP client this version of huggingface_hub is built on.
+    response_class = sys.modules["huggingface_hub.errors"].Response
+    client = sys.modules[response_class.__module__.partition(".")[0]]
+    headers = {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found", "X-Repo-Commit": commit}
+    if client.__name__ == "requests":
+        response = client.Response()
+        response.status_code, response.url = 404, url
+        response.headers.update(headers)
+        response.request = client.Request("HEAD", url).prepare()
+    else:
+        response = response_class(404, headers=headers, request=client.Request("HEAD", url))
+    sys.modules["huggingface_hub"].utils.hf_raise_for_status(response)
+    raise AssertionError("huggingface_hub did not raise for status 404")
+
+
+def repo_info(repo: str, repo_type: str, pinned: Pinned) -> Any:
+    """Answer what a repo is, as far as its pin knows; None where not even its files are known."""
+    if pinned.listing is None:
+        return None
+    kind = getattr(importlib.import_module("huggingface_hub.hf_api"), f"{repo_type.capitalize()}Info")
+    siblings = [{"rfilename": path} for path in sorted(pinned.listing)]
+    said = {name: value for name, value in (pinned.info or {}).items() if value is not None}
+    return kind(**{**said, "id": repo, "sha": pinned.commit, "siblings": siblings})
+
+
+def described(listing: Listing) -> bool:
+    """Whether a listing says all that the hub's tree says, so that a client (2.4 on) may keep it as that."""
+    return "huggingface_hub._tree_cache" not in sys.modules or all(
+        "size" in entry and "blob_id" in entry for entry in listing.values()
+    )
+
+
+def known_tree(pinned: Pinned, folder: str, recursive: bool) -> list[Any]:
+    """Answer what is in a folder of a commit whose listing is known, raising for one that does not exist."""
+    listing = pinned.listing or {}
+    found = list(tree(listing, folder, recursive))
+    if folder in listing:
+        return [entry for entry in tree(listing, "", True) if entry.path == folder]
+    if folder and not found:
+        endpoint = sys.modules["huggingface_hub"].constants.ENDPOINT
+        raise_absent(f"{endpoint}/api/models/{pinned.repo}/tree/{pinned.commit}/{quote(folder)}", pinned.commit)
+    return found
+
+
+def paths_info(paths: Sequence[str], pinned: Pinned) -> list[Any] | None:
+    """Answer which of ``paths`` are files or folders of a commit; those that are neither are left out."""
+    if pinned.listing is None:
+        return None
+    entries = {entry.path: entry for entry in tree(pinned.listing, "", True)}
+    return [entries[path] for path in paths if path in entries]
+
+
+def client_errors() -> tuple[type[Exception], ...]:
+    """The exceptions that huggingface_hub's client raises where a request fails."""
+    errors = sys.modules["huggingface_hub.errors"]
+    # Of requests, HTTPError is only what a server answers.
+    client = getattr(sys.modules[errors.Response.__module__.partition(".")[0]], "RequestException", None)
+    return (errors.OfflineModeIsEnabled, errors.HfHubHTTPError, client or errors.HfHubHTTPError.__bases__[0])
+
+
+def reword(error: BaseException, commit: str, asked: str | None) -> None:
+    """Have an error speak of the revision that was asked for, not of the commit that the original was given."""
+    if error.args and isinstance(error.args[0], str):
+        words = at_revision(error.args[0], commit, asked or "main")
+        words = words.replace(f"/tree/{commit}", f"/tree/{quote(asked or 'main', safe='')}")
+        words = words.replace(f"/revision/{commit}", f"/revision/{quote(asked, safe='')}" if asked else "")
+        error.args = (words, *error.args[1:])
+
+
+def unanswered(error: BaseException) -> bool:
+    """Whether nobody answered, or that the hub is out of order, or has no such commit any more; not a refusal."""
+    errors = sys.modules["huggingface_hub.errors"]
+    if isinstance(error, errors.RevisionNotFoundError):
+        return True
+    if isinstance(error, errors.HfHubHTTPError):
+        return bool(error.response.status_code >= 500 or error.response.status_code == 429)
+    return not isinstance(error, errors.LocalTokenNotFoundError)

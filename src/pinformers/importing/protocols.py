@@ -18,6 +18,10 @@ class Pinned(Protocol):
     @property
     def commit(self) -> str: ...
     @property
+    def revision(self) -> str:
+        """The branch, tag or commit that was asked for."""
+
+    @property
     def listing(self) -> Listing | None:
         """Every path of the commit with what the hub's tree says of it, or None when only some are known."""
 
@@ -28,6 +32,9 @@ class Pinned(Protocol):
     @property
     def hub_allowed(self) -> bool:
         """Whether the hub may be asked for what the pin does not hold."""
+
+    def entry(self, path: str) -> Mapping[str, Any] | None:
+        """What the hub's tree says of ``path``, as far as it is known; None where nothing is."""
 
     def has(self, path: str) -> bool | None:
         """Whether ``path`` exists at the commit; None when that is not known."""

@@ -13,12 +13,12 @@ from types import ModuleType
 from typing import Any
 
 from pinformers.importing.answers import HUB, Answers
+from pinformers.importing.client import CLIENT
 from pinformers.importing.protocols import Resolver
 from pinformers.importing.swaps import Function, Swaps
 
 CONVERSION = "transformers.safetensors_conversion"
 DYNAMIC = "transformers.dynamic_module_utils"
-CLIENT = "huggingface_hub"
 
 
 class Route:
@@ -49,7 +49,7 @@ class Route:
             # 4.57: modules bind these functions of huggingface_hub, some inside a function at call time.
             self._answers.downloads_one = True
             self._swaps.define(module, "hf_hub_download", self._answers.hf_hub_download, here=True)
-            self._swaps.define(client, "model_info", self._answers.model_info)
+            self._swaps.define(client, "model_info", self._answers.model_info, over=True)
             self._swaps.define(client, "list_repo_files", self._answers.list_repo_files)
         # Other libraries (PEFT, sentence-transformers) ask these by themselves.
         for name in _DIRECT:

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 Function = Callable[..., Any]
+Wrap = Callable[[Function], Function]
 _ABSENT = object()
 
 
@@ -18,16 +19,16 @@ class Swaps:
         self._wrappers: dict[tuple[int, str], tuple[str, Function, Function]] = {}
         self._lazy: list[tuple[ModuleType, str]] = []
 
-    def define(
-        self, module: ModuleType, name: str, wrap: Callable[[Function], Function], *, here: bool = False
-    ) -> None:
+    def define(self, module: ModuleType, name: str, wrap: Wrap, *, here: bool = False, over: bool = False) -> None:
         """Replace ``module.name`` by ``wrap(original)``; a module without that name is left alone.
 
         ``here``: in this module alone; others that bind the same original may get another wrapper, or none.
+        ``over``: also what is a wrapper already, put there by somebody else than this object.
         """
         lazy = name not in vars(module)
         original = getattr(module, name, None)
-        if original is None or getattr(original, "__pinformers__", False):
+        ours = id(original) in {id(wrapper) for _, _, wrapper in self._wrappers.values()}
+        if original is None or ours or (getattr(original, "__pinformers__", False) and not over):
             return
         key = (id(original), module.__name__ if here else "")
         _, _, wrapper = self._wrappers.setdefault(key, (name, original, wrap(original)))

@@ -132,7 +132,6 @@ class CID:
         if digest != self.digest:
             raise BlockMismatch(str(self))
 
-
     def verified(self, block: bytes) -> Verified:
         """Verify ``block`` and return it with the proof, so that nobody hashes it again; raises as ``verify`` does."""
         self.verify(block)

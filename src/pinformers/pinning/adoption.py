@@ -14,12 +14,11 @@ from typing import Any
 from pinformers._errors import BadBlock, BadCar, BlockMismatch
 from pinformers.ipfs.car import read_car, write_car
 from pinformers.ipfs.cid import CID, Block
-from pinformers.ipfs.dag import known_leaves
-from pinformers.ipfs.dagpb import encode_leaf, parse_node
+from pinformers.ipfs.dag import known_leaves, leaf_block
 from pinformers.ipfs.unixfs import FileDag, hash_file
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, Place, Stat
-from pinformers.pinning.pin import Hub, Pin, PinnedFile
+from pinformers.pinning.pin import Hub, Pin, PinnedFile, pointer_id
 from pinformers.pinning.records import signature, write_bytes
 from pinformers.pinning.times import now
 
@@ -46,6 +45,7 @@ class Facts:
 def model_facts(info: object) -> Facts:
     """Read a ``ModelInfo`` of huggingface_hub: the model's card, and its files as far as they are described."""
     said = {name: getattr(info, name, None) for name in ("pipeline_tag", "library_name", "tags")}
+    said |= {name: word for name in ("private", "gated") if (word := getattr(info, name, None)) is not None}
     listing = {str(sibling.rfilename): tree_entry(sibling) for sibling in getattr(info, "siblings", None) or ()}
     return Facts(listing or None, said)
 
@@ -171,6 +171,8 @@ class Adoption:
         if etag is not None and len(etag) == 64:
             entry.setdefault("lfs_sha256", etag)
             entry.setdefault("lfs_size", size)
+            # Where the hub said nothing more; that its tree calls it so is what lets a client keep the listing.
+            entry.setdefault("blob_id", pointer_id(etag, size))
         elif etag is not None and len(etag) == 40:
             entry.setdefault("blob_id", etag)
         return {"size": size, **entry} if entry else entry
@@ -226,12 +228,7 @@ def _laid_out(catalog: Catalog, file: PinnedFile, target: Path) -> bool:
         with open(target, "rb") as stream:
             for leaf in known_leaves(root, file.size, inner):
                 stream.seek(leaf.offset)
-                piece = stream.read(leaf.size)
-                if leaf.cid in inner:
-                    if parse_node(leaf.cid, inner[leaf.cid]).data != piece:
-                        return False
-                else:
-                    leaf.cid.verify(encode_leaf(piece, leaf.cid) if leaf.wrapped else piece)
+                leaf_block(leaf, stream.read(leaf.size), inner)
     except (BadBlock, BlockMismatch):
         return False
     return True

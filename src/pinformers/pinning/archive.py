@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,15 +14,16 @@ from typing import BinaryIO
 from pinformers._errors import BadBlock, BlockMismatch, PinError
 from pinformers.ipfs.car import write_car
 from pinformers.ipfs.cid import CID, IDENTITY, RAW, Block
-from pinformers.ipfs.dag import known_leaves
-from pinformers.ipfs.dagpb import MAX_BLOCK, encode_leaf, parse_node
+from pinformers.ipfs.dag import known_leaves, leaf_block
+from pinformers.ipfs.dagpb import MAX_BLOCK, parse_node
 from pinformers.ipfs.unixfs import FileHasher
+from pinformers.pinning.access import for_others
 from pinformers.pinning.adoption import folder_nodes, kept_blocks
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.pinned import PinnedRepo
-from pinformers.pinning.records import sync
+from pinformers.pinning.records import AGE, aside, left_aside, naming, sync
 
 Progress = Callable[[int], None]
 
@@ -39,23 +40,34 @@ def export_model(catalog: Catalog, pinned: PinnedRepo, out: BinaryIO, progress: 
 
 @contextmanager
 def written_aside(target: Path) -> Iterator[BinaryIO]:
-    """Write a file beside ``target`` that gets its name when it is complete, and is deleted when it fails."""
-    target = Path(os.path.realpath(target))
-    if target.exists() and not target.is_file():
-        raise PinError(
-            str(target), "there is something else than a file; give the path of a file, or `-o -` for stdout"
-        )
-    if not target.parent.is_dir():
-        raise PinError(str(target), f"the folder {target.parent} is not there; make it first")
-    staging = target.with_name(f".{target.name[:40]}.{secrets.token_hex(4)}.staging")
-    try:
-        with open(staging, "xb") as out:
-            yield out
-            out.flush()
-            sync(out.fileno())
-        os.replace(staging, target)
-    finally:
-        staging.unlink(missing_ok=True)
+    """Write a file beside ``target`` that gets its name when it is complete, and is deleted when it fails.
+
+    What is no regular file, such as a pipe, is written into as it is. What a killed process left for ``target`` goes.
+    """
+    if target.is_dir():
+        raise PinError(str(target), "it is a folder; give the path of a file, or `-o -` for stdout")
+    with naming(target):
+        if target.exists() and not target.is_file():
+            with open(target, "wb") as out:
+                if out.isatty():
+                    raise PinError(str(target), "a terminal shows no CAR file; send it into a file or a pipe")
+                yield out
+            return
+        target = Path(os.path.realpath(target))
+        if not target.parent.is_dir():
+            raise PinError(str(target), f"the folder {target.parent} is not there; make it first")
+        for left in left_aside(target):
+            if time.time() - left.lstat().st_mtime > AGE:
+                left.unlink(missing_ok=True)
+        staging = aside(target)
+        try:
+            with open(staging, "xb") as out:
+                yield out
+                out.flush()
+                sync(out.fileno())
+            os.replace(staging, target)
+        finally:
+            staging.unlink(missing_ok=True)
 
 
 class _Export:
@@ -96,7 +108,7 @@ class _Export:
         found = (cache.file(self._pin.commit, path) for cache in self._caches)
         target = next((file for file in found if file.is_file()), None)
         if target is None:
-            raise PinError(f"{self._pin.repo}/{path}", f"it is not in the hub cache; {self._mend}")
+            raise PinError(f"{self._pin.repo}/{path}", f"it is not here; `pinformers pin {self._pin.repo}` brings it")
         return target
 
     def _file(self, cid: CID, path: str) -> Iterator[Block]:
@@ -112,22 +124,14 @@ class _Export:
                 for leaf in known_leaves(cid, size, inner):
                     stream.seek(leaf.offset)
                     piece = stream.read(leaf.size)
-                    block = encode_leaf(piece, leaf.cid) if leaf.wrapped and leaf.cid not in inner else piece
-                    if leaf.cid in inner:
-                        # An inner node with bytes of its own: it went out above.
-                        self._compare(leaf.cid, inner[leaf.cid], piece)
-                    else:
-                        leaf.cid.verify(block)
+                    block = leaf_block(leaf, piece, inner)
+                    if block is not None:
                         yield Block(leaf.cid, block)
                     self._progress(len(piece))
         except FileNotFoundError as exc:
             raise PinError(str(target), f"it is gone; {self._mend}") from exc
         except (BadBlock, BlockMismatch) as exc:
             raise PinError(str(target), f"it is not what the pin says; {self._mend}") from exc
-
-    def _compare(self, cid: CID, node: bytes, piece: bytes) -> None:
-        if parse_node(cid, node).data != piece:
-            raise BlockMismatch(str(cid))
 
     @property
     def _mend(self) -> str:
@@ -141,7 +145,7 @@ def _then(blocks: Iterator[Block], record: tuple[Block, ...]) -> Iterator[Block]
 
 def _record(pin: Pin) -> tuple[CID, tuple[Block, ...]]:
     """Encode a pin; from whom this machine learned it is nothing to another one."""
-    value = pin.to_json()
+    value = for_others(pin).to_json()
     del value["learned"]
     text = json.dumps(value, sort_keys=True, ensure_ascii=False).encode()
     if len(text) <= MAX_BLOCK:

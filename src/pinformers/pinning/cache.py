@@ -11,21 +11,24 @@ import functools
 import glob
 import json
 import os
+import re
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from pinformers._errors import PinError, SourceError
-from pinformers.pinning.pin import check_path, check_revision, repo_folder
-from pinformers.pinning.records import MALFORMED, lock, read_json, signature, sync, write_bytes
+from pinformers.pinning.pin import check_path, check_revision, is_path, repo_folder
+from pinformers.pinning.records import MALFORMED, lock, naming, read_json, signature, sync, write_bytes
 
 Fill = Callable[[BinaryIO], None]
 STAGING = ".pinformers.incomplete"
 # A file that is being fetched; what of it was verified is taken up again.
 PART = ".part" + STAGING
 _UNFINISHED = ".incomplete"
+_LEFT = re.compile(rf"(.+)\.[0-9a-f]{{8}}(?:\.part)?{re.escape(STAGING)}", re.DOTALL)
 _TREE_FORMAT = 1
 _TREE_KEYS = ("size", "blob_id", "lfs_sha256", "lfs_size", "xet_hash")
 
@@ -67,8 +70,10 @@ class RepoCache:
         """Yield the paths of all files that a snapshot holds; a broken link is not one."""
         snapshot = self.folder / "snapshots" / commit
         for path in sorted(snapshot.rglob("*")):
-            if path.is_file() and not path.name.endswith(_UNFINISHED):
-                yield path.relative_to(snapshot).as_posix()
+            name = path.relative_to(snapshot).as_posix()
+            # The hub has no file of another name, and no record of ours can hold one.
+            if is_path(name) and path.is_file() and not name.endswith(_UNFINISHED):
+                yield name
 
     def etag(self, commit: str, path: str) -> str | None:
         """Return the name of the blob that a snapshot's link leads to; None for a plain file."""
@@ -148,8 +153,9 @@ class RepoCache:
     def drop_parts(self) -> None:
         """Delete what is left of fetches whose file is in place by now, brought by another hand."""
         for part in self.folder.glob(f"**/*{PART}"):
-            name = part.name.removesuffix(PART).rpartition(".")[0]
-            if part.with_name(name).exists():
+            name = left_of(part.name)
+            # A link is a file of the repo that is called like that.
+            if name is not None and not part.is_symlink() and part.with_name(name).exists():
                 part.unlink(missing_ok=True)
 
     # -- inner ------------------------------------------------------------------------------------------------
@@ -174,7 +180,7 @@ class RepoCache:
         """Let ``fill`` write a part and give it its name; what it had verified when it failed is kept."""
         part = self._part(target, resume=resume)
         try:
-            with open(part, "r+b") as out:
+            with naming(target), open(part, "r+b") as out:
                 fill(out)
                 out.flush()
                 sync(out.fileno())
@@ -189,7 +195,8 @@ class RepoCache:
     def _part(self, target: Path, *, resume: bool) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         # Without the lock another process may be at work on what lies there.
-        left = sorted(target.parent.glob(f"{glob.escape(target.name)}.*{PART}")) if resume else []
+        found = target.parent.glob(f"{glob.escape(target.name)}.*{PART}") if resume else ()
+        left = sorted(part for part in found if left_of(part.name) == target.name)
         if left:
             # `gc` sweeps what nobody has touched for an hour.
             left[0].touch()
@@ -219,6 +226,21 @@ class RepoCache:
 
     def _made(self, path: Path) -> list[str]:
         return [path.relative_to(self.folder).as_posix()]
+
+
+def left_of(name: str) -> str | None:
+    """Return the name of the file that was on its way, or set aside, under ``name``; None for what is not called so."""
+    match = _LEFT.fullmatch(name)
+    return None if match is None else match[1]
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Raise PinError where fewer than ``size`` bytes are free: a few blocks of others may unfold to exabytes."""
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise PinError(str(folder), f"{size} bytes are needed and {free} are free; make room first")
 
 
 def _move_new(staging: Path, target: Path) -> bool:

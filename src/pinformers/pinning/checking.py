@@ -136,9 +136,9 @@ def _mend_blocks(catalog: Catalog, cid: CID, nodes: tuple[Block, ...]) -> None:
 
 
 def repair(resolver: Resolver, finding: Finding, sources: Sequence[Source] | None = None) -> str:
-    """Fetch a bad or missing file again, from the resolver's or from other ``sources``; return who delivered it.
+    """Fetch a bad or missing file again, from the resolver's sources or the hub, or from ``sources`` alone.
 
-    Raises PinError or OSError when nobody does; the bad bytes are then where they were.
+    Returns who delivered it. Raises PinError or OSError when nobody does; the bad bytes are then where they were.
     """
     if finding.state == "unreadable":
         raise PinError(str(finding.file), "it cannot be read, so nothing is known against it; see to the disk first")
@@ -153,10 +153,13 @@ def repair(resolver: Resolver, finding: Finding, sources: Sequence[Source] | Non
 
 
 def mend(resolver: Resolver, finding: Finding, sources: Sequence[Source] | None = None) -> str:
-    """Do so for whoever is alone with the pin."""
+    """Do so for whoever is alone with the pin; from ``sources`` and nobody else where they are given."""
     with _set_aside(finding):
         chain = Chain(resolver.sources if sources is None else sources)
-        source = _ask_sources(resolver, finding, chain) or _ask_hub(resolver, finding)
+        source = _ask_sources(resolver, finding, chain)
+        if source is None and sources is not None:
+            raise PinError(str(finding.file), f"it cannot be mended ({chain.tried})")
+        source = source or _ask_hub(resolver, finding)
         found = _adoption(resolver, finding).confirm(finding.path)
         if found is None:
             raise PinError(str(finding.file), f"what {source} sent is not what the pin says")

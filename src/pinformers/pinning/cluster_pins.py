@@ -21,6 +21,7 @@ from pinformers._errors import BadContent, PinError, PinformersError
 from pinformers.ipfs.cid import CID, Block
 from pinformers.ipfs.dag import Fetch, list_directory, read_file
 from pinformers.ipfs.unixfs import Directory, Entry, FileHasher, build_directory
+from pinformers.pinning.access import for_others
 from pinformers.pinning.lookup import Found
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.records import MALFORMED
@@ -180,7 +181,7 @@ def _wrapped(pin: Pin) -> tuple[Directory, list[Block]]:
     if pin.origin == "ipfs" or pin.repo_type != "model" or not pin.files:
         raise PinError(pin.repo, "only models that have a name of the hub's form can be published to a cluster")
     # What differs from machine to machine stays out: the same model is the same folder, and one pin.
-    value = dataclasses.replace(pin, pinned_at="", learned="").to_json()
+    value = dataclasses.replace(for_others(pin), pinned_at="").to_json()
     record = (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
     leaves: list[Block] = []
     hasher = FileHasher(leaf=lambda leaf: leaves.append(Block(CID.raw(hashlib.sha256(leaf).digest()), bytes(leaf))))

@@ -8,9 +8,10 @@ import io
 import logging
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,10 +20,11 @@ from pinformers.ipfs.car import append_car, read_car, write_car
 from pinformers.ipfs.cid import CID, DAG_PB, IDENTITY, RAW, Block
 from pinformers.ipfs.dag import Fetch, known_leaves, leaf_block, read_parts
 from pinformers.ipfs.dagpb import parse_node
-from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.cache import RepoCache, check_room
 from pinformers.pinning.pin import Pin, PinnedFile
 from pinformers.pinning.records import write_bytes
 from pinformers.sources.base import Chain
+from pinformers.sources.workers import Workers
 
 # Blocks in flight for one file. Over loopback 4 threads gave the most (docs/benchmarks), over a network latency counts.
 WINDOW = 8
@@ -69,6 +71,7 @@ class _FileFetch:
     def write(self, out: BinaryIO) -> None:
         """Write what is missing behind the part's verified bytes, and check the whole."""
         start = self._resume(out)
+        check_room(Path(out.name).parent, self.file.size - start)
         out.seek(start)
         out.truncate()
         ahead = Ahead(self._block, start)
@@ -135,7 +138,7 @@ class Ahead:
         self._running: dict[CID, Future[bytes]] = {}
         self._offsets: dict[CID, int] = {}
         self._last: tuple[CID, bytes] | None = None
-        self._pool: ThreadPoolExecutor | None = None
+        self._workers = Workers("pinformers-fetch")
 
     def fetch(self, cid: CID) -> bytes:
         """Return the block when it is here."""
@@ -155,8 +158,9 @@ class Ahead:
 
     def close(self) -> None:
         """Give up what is under way; nobody is waited for."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        for running in self._running.values():
+            running.cancel()
+        self._workers.close()
 
     def _below(self, cid: CID, block: bytes) -> Iterator[tuple[CID, int]]:
         try:
@@ -175,10 +179,7 @@ class Ahead:
             cid, offset = self._next.popleft()
             self._offsets[cid] = offset
             if cid not in self._running:
-                self._pool = self._pool or ThreadPoolExecutor(WINDOW, thread_name_prefix="pinformers-fetch")
-                # While the interpreter exits, executors take no more work: the walk fetches by itself.
-                with suppress(RuntimeError):
-                    self._running[cid] = self._pool.submit(self._fetch, cid)
+                self._running[cid] = self._workers.submit(partial(self._fetch, cid))
 
 
 class Nodes:
@@ -217,9 +218,6 @@ class Nodes:
             with self._noted():
                 write_bytes(self._path, out.getvalue())
                 self._part.unlink(missing_ok=True)
-
-    def _all(self) -> Iterator[Block]:
-        return (Block(*pair) for pair in self.blocks.items())
 
     def _all(self) -> Iterator[Block]:
         return (Block(*pair) for pair in self.blocks.items())

@@ -80,7 +80,7 @@ def pin_folder(
             pinned = _bring(resolver, pin, folder, dags, revision, progress)
             # Last, so that the name never stands for half a model.
             pinned.settle()
-            _check_whole(resolver.catalog, pin)
+            check_whole(resolver.catalog, pin)
             noted = after(resolver.catalog.ref(repo, revision), read_ref(pinned.cache.ref_path(revision)))
             resolver.catalog.set_ref(repo, revision, pin.commit, noted=noted)
         except BaseException:
@@ -91,12 +91,13 @@ def pin_folder(
     return resolver.bind(pinned.pin, revision, resolver.sources)
 
 
-def _check_whole(catalog: Catalog, pin: Pin) -> None:
-    found = catalog.pin(pin.repo, pin.commit)
-    if found is None or set(found.files) != set(pin.files):
+def check_whole(catalog: Catalog, pin: Pin) -> None:
+    """Raise PinError, and leave nothing, where somebody removed a pin that was being brought."""
+    found = catalog.pin(pin.repo, pin.commit, pin.repo_type)
+    if found is None or not set(pin.files) <= set(found.files):
         # By somebody who had waited for the lock long enough.
         take_back(catalog, pin)
-        raise PinError(pin.repo, "it was removed while it was being pinned; pin the folder again")
+        raise PinError(pin.repo, "it was removed while it was being pinned; pin it again")
 
 
 def _committed(folder: Path, repo: str, dags: dict[str, FileDag]) -> Pin:

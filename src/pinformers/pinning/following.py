@@ -7,6 +7,7 @@ import logging
 import queue
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -57,7 +58,7 @@ class Following:
     ) -> None:
         self.list, self._blocks = FollowedList(folder), KeptBlocks(folder / "blocks", fetch_block)
         self._fetch_record, self._grace, self._now = fetch_record, grace, now
-        self._lock = threading.Lock()
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._away: dict[str, tuple[float, str]] = {}
         self._warned: set[tuple[str, str]] = set()
         self.refusals: dict[str, str] = {}
@@ -142,7 +143,7 @@ class Following:
     def _fresh(self, followed: Followed) -> Followed | None:
         if not self._due(followed):
             return followed
-        with self._lock:
+        with self._locks[followed.name]:
             # Another thread may have asked meanwhile.
             current = self.list.get(followed.name)
             return self._renew(current) if current is not None and self._due(current) else current
@@ -186,7 +187,7 @@ class Following:
         """Return the newest record that anybody delivers and the folder that it leads to, both checked."""
         valid: list[tuple[IpnsRecord, bytes]] = []
         wrong, silent = list[str](), list[str]()
-        for answer in self._answers(followed.name):
+        for answer in ask_all(self._fetch_record, followed.name, self._now):
             if isinstance(answer, BadRecord):
                 wrong.append(answer.reason)
             elif isinstance(answer, SourceError):
@@ -219,27 +220,28 @@ class Following:
         if self._now() - said.validity.timestamp() > self._grace:
             raise CatalogRefused(known.label, f"the record that was sent expired on {day(said.validity)}")
 
-    def _answers(self, name: str) -> Iterator[_Answer]:
-        """Ask everybody at once; yield what comes within the limit of time, each record verified."""
-        answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
-        for fetch in self._fetch_record:
-            # Not a pool: the interpreter's exit would wait for its threads, and so for a gateway that drips.
-            thread = threading.Thread(target=lambda fetch=fetch: answers.put(_ask(fetch, name)), daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:
-                # While the interpreter exits, no thread can be started.
-                answers.put(_ask(fetch, name))
-        deadline = time.monotonic() + PATIENCE
-        for _ in self._fetch_record:
-            try:
-                answer = answers.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                yield SourceError("the others", "no answer in time")
-                return
-            if isinstance(answer, tuple):
-                deadline = min(deadline, time.monotonic() + AFTER_THE_FIRST)
-            yield answer
+
+def ask_all(asked: Sequence[FetchRecord], name: str, now: Callable[[], float] = time.time) -> Iterator[_Answer]:
+    """Ask everybody at once; yield what comes within the limit of time, each record verified."""
+    answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
+    for fetch in asked:
+        # Not a pool: the interpreter's exit would wait for its threads, and so for a gateway that drips.
+        thread = threading.Thread(target=lambda fetch=fetch: answers.put(_ask(fetch, name)), daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # While the interpreter exits, no thread can be started.
+            answers.put(_ask(fetch, name))
+    deadline = time.monotonic() + PATIENCE
+    for _ in asked:
+        try:
+            answer = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            yield SourceError("the others", "no answer in time")
+            return
+        if isinstance(answer, tuple) and answer[0].validity.timestamp() > now():
+            deadline = min(deadline, time.monotonic() + AFTER_THE_FIRST)
+        yield answer
 
 
 def _ask(fetch: FetchRecord, name: str) -> _Answer:

@@ -5,13 +5,20 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Literal
 
 from pinformers._errors import PinError
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.records import reason
 
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
+_ASKING: ContextVar[bool] = ContextVar("pinformers_asking", default=False)
+
+
+def asking() -> bool:
+    """Whether it is ourselves who ask the hub: what it says is then not to be answered from a pin."""
+    return _ASKING.get()
 
 
 def download_file(pin: Pin, path: str, cache_dir: str) -> None:
@@ -23,6 +30,39 @@ def download_file(pin: Pin, path: str, cache_dir: str) -> None:
         hf_hub_download(pin.repo, path, repo_type=pin.repo_type, revision=pin.commit, cache_dir=cache_dir)
 
 
+def access_denied(pin: Pin) -> str:
+    """Have the hub say whether the token of this machine may read a model; returns why not, or nothing."""
+    # deferred: see download_file.
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        with hub_errors(pin.repo):
+            try:
+                HfApi().auth_check(pin.repo, repo_type=pin.repo_type)
+            except RepositoryNotFoundError:
+                # It says so of a private model, and of a gated one by a class below.
+                return "its token, or that it has none, does not pass there"
+    except PinError as exc:
+        return exc.advice
+    return ""
+
+
+def access_of_all(pin: Pin) -> Literal["open", "private", "gated"]:
+    """Ask the hub, without a token, to whom it gives a model; raises PinError where it does not answer."""
+    # deferred: see download_file.
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    with hub_errors(pin.repo):
+        try:
+            info = HfApi().repo_info(pin.repo, repo_type=pin.repo_type, token=False)
+        except RepositoryNotFoundError as exc:
+            # Whatever it shows to nobody without a token: it does not say which of them are there.
+            return "gated" if isinstance(exc, GatedRepoError) else "private"
+    return "private" if info.private else "gated" if info.gated else "open"
+
+
 @contextmanager
 def hub_errors(repo: str, cache_dir: str = "") -> Iterator[None]:
     """Raise PinError for whatever the hub's client raises; ``cache_dir`` is where it writes."""
@@ -31,6 +71,7 @@ def hub_errors(repo: str, cache_dir: str = "") -> Iterator[None]:
 
     # Its HTTP client is requests, httpx or httpx2 by version, whose errors are no OSError in the latter two.
     errors: tuple[type[Any], ...] = (OSError, ValueError, *HfHubHTTPError.__bases__)
+    token = _ASKING.set(True)
     try:
         yield
     except errors as exc:
@@ -39,3 +80,5 @@ def hub_errors(repo: str, cache_dir: str = "") -> Iterator[None]:
             raise PinError(repo, f"it cannot be written to {where} ({reason(exc)})") from exc
         words = str(exc).strip().splitlines() or [type(exc).__name__]
         raise PinError(repo, f"the hub did not answer for it ({words[0].rstrip('.')})") from exc
+    finally:
+        _ASKING.reset(token)

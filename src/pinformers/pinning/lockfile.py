@@ -12,6 +12,7 @@ from pathlib import Path
 from pinformers._errors import BadCID, BadLock, PinError
 from pinformers.ipfs.cid import CID, RAW, SHA2_256
 from pinformers.ipfs.layout import dag_size
+from pinformers.pinning.access import for_others
 from pinformers.pinning.pin import (
     Hub,
     Pin,
@@ -42,6 +43,10 @@ class Lock:
 
     pins: Mapping[tuple[str, str], Pin] = field(default_factory=dict)
     label: str = field(default=NAME, compare=False)
+
+    def files(self) -> frozenset[str]:
+        """Return the CIDs of all files."""
+        return frozenset(file.cid for pin in self.pins.values() for file in pin.files.values())
 
     def find(self, repo: str, revision: str | None = None) -> Pin | None:
         """Return what is locked for a branch or tag (main, where none is said) or a commit; None for any other."""
@@ -91,7 +96,8 @@ def write_lock(path: Path, lock: Lock) -> bool:
     content = render_lock(lock).encode()
     if signature(path) is not None and path.read_bytes().replace(b"\r\n", b"\n") == content:
         return False
-    write_bytes(path, content)
+    # A link, to a lockfile that projects share, stays one.
+    write_bytes(Path(os.path.realpath(path)), content)
     return True
 
 
@@ -116,7 +122,7 @@ def _entry(revision: str, pin: Pin) -> Iterator[str]:
     yield f"  origin {pin.origin}"
     yield f"  listed {'yes' if pin.listed else 'no'}"
     if pin.info is not None:
-        yield f"  info {_json(dict(pin.info))}"
+        yield f"  info {_json(dict(for_others(pin).info or {}))}"
     for path, file in sorted(pin.files.items()):
         if not file.sha256:
             raise PinError(f"{pin.repo}/{path}", "it can be locked once it was loaded, its sha256 is not known yet")
@@ -203,6 +209,8 @@ class _Lines:
         if line.startswith(_CONFLICT):
             raise ValueError("a merge conflict is left here; keep the lines of one side, then run `pinformers lock`")
         if self.number == 1:
+            if line.startswith("\ufeff"):
+                raise ValueError("a byte order mark (BOM) stands before the first word; save it as UTF-8 without one")
             if line != HEAD:
                 raise ValueError(f"the first line of a lockfile is {HEAD!r}, and this one is {line[:80]!r}")
         elif line.startswith("model "):

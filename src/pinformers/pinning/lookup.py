@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from pinformers._errors import LockMismatch, NotLocked, PinError, PinformersError
+from pinformers._errors import CatalogRefused, LockMismatch, NotLocked, PinError, PinformersError
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.pin import Pin, merge
 
@@ -43,6 +43,9 @@ class Locked(Protocol):
     def find(self, repo: str, revision: str) -> Pin | None:
         """Return the pin that is locked for a revision, or None."""
 
+    def files(self) -> frozenset[str]:
+        """The CIDs of all files in it."""
+
 
 class Lookup:
     """Ask in that order; what is found elsewhere becomes part of the local catalog.
@@ -60,6 +63,7 @@ class Lookup:
     ) -> None:
         self.catalog, self._lock, self._shelves, self._only = catalog, lock, shelves, locked
         self.failures: dict[str, str] = {}
+        self._asked: set[tuple[str, str, str]] = set()
 
     def locked(self, repo: str, revision: str) -> Pin | None:
         """Return the pin that the lockfile names.
@@ -69,6 +73,7 @@ class Lookup:
         lock = self._lock()
         pin = None if lock is None else lock.find(repo, revision)
         if pin is not None and lock is not None:
+            self._unlearn(pin)
             try:
                 return self._take(Found(pin, lock.label, "", 0))
             except PinError as exc:
@@ -76,6 +81,20 @@ class Lookup:
         if self._only:
             raise NotLocked(repo, revision, "pinformers.lock" if lock is None else lock.label)
         return None
+
+    def admit(self, name: str, pin: Pin) -> None:
+        """Raise NotLocked for the pin of a name by content that holds other files than those of the lockfile."""
+        lock = self._lock() if self._only else None
+        if self._only and not {file.cid for file in pin.files.values()} <= (lock.files() if lock else frozenset()):
+            raise NotLocked(name, "", "pinformers.lock" if lock is None else lock.label)
+
+    def more(self, pin: Pin) -> Pin | None:
+        """Join a pin with what shared catalogs know of its commit; they are asked once. None where they know none."""
+        model = pin.repo_type, pin.repo, pin.commit
+        if self._only or pin.repo_type != "model" or pin.origin == "ipfs" or model in self._asked:
+            return None
+        self._asked.add(model)
+        return self.shared(pin.repo, pin.commit)
 
     def holds(self, pin: Pin, revision: str) -> bool:
         """Whether the lockfile names this pin for a revision."""
@@ -90,6 +109,7 @@ class Lookup:
                 found = shelf.find(repo, revision)
                 if found is None:
                     continue
+                self._check_locked(found)
                 pin = self._take(found)
             except (PinformersError, OSError) as exc:
                 # A catalog that is refused or away must not deny a model that the next one, or the hub, has.
@@ -101,6 +121,24 @@ class Lookup:
             _logger.info("%s@%s is %s: %s.", repo, revision, pin.commit[:12], found.how.rstrip("."))
             return pin
         return None
+
+    def _check_locked(self, found: Found) -> None:
+        """Refuse a catalog that names other bytes for a commit than the lockfile, which holds for all its names."""
+        lock = self._lock()
+        locked = None if lock is None else lock.find(found.pin.repo, found.pin.commit)
+        if lock is not None and locked is not None and not _agree(locked, found.pin):
+            subject = f"{found.pin.repo}@{found.pin.commit[:12]}"
+            raise CatalogRefused(found.label, f"it says {found.pin.root} for {subject} and {lock.label} {locked.root}")
+
+    def _unlearn(self, pin: Pin) -> None:
+        """Forget what a catalog said of a commit where it contradicts the lockfile and brought nothing yet."""
+        known = self.catalog.pin(pin.repo, pin.commit, pin.repo_type)
+        if known is None or not known.learned or _agree(pin, known):
+            return
+        if not any(place.files for place in self.catalog.places(known)):
+            message = "What %s said of %s@%s is forgotten: the lockfile names other bytes."
+            _logger.warning(message, known.learned, pin.repo, pin.commit[:12])
+            self.catalog.remove(known)
 
     def _take(self, found: Found) -> Pin:
         """Join a pin of others with what is known of its commit; no file of it may be named differently."""
@@ -129,3 +167,8 @@ class Lookup:
         if self.failures.get(name) != sentence:
             self.failures[name] = sentence
             _logger.warning("%s", sentence)
+
+
+def _agree(one: Pin, other: Pin) -> bool:
+    """Whether two pins of a commit name the same bytes for every file that both have."""
+    return all(one.files[path].cid == other.files[path].cid for path in one.files.keys() & other.files.keys())

@@ -18,6 +18,7 @@ Hub = Mapping[str, Any]
 Origin = Literal["hub", "folder", "ipfs"]
 _ORIGINS: Mapping[str, Origin] = {"folder": "folder", "ipfs": "ipfs"}
 _REPO = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_UNFIT = re.compile(r"[\\\x00-\x1f\x7f-\x9f]")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REPO_TYPES = ("model", "dataset", "space")
@@ -26,10 +27,15 @@ _REVISION = re.compile(r"[^\s\\:*?\"<>|\x00-\x1f]+")
 
 def check_path(path: str) -> str:
     """Return ``path`` if it is a plain relative POSIX path; raise PinError otherwise: pins come from other machines."""
-    parts = path.split("/")
-    if not path or "\\" in path or "\x00" in path or any(part in ("", ".", "..") for part in parts):
+    if not is_path(path):
         raise PinError(repr(path), "this is not a relative path inside a model; the pin that names it is not used")
     return path
+
+
+def is_path(path: str) -> bool:
+    """Whether ``path`` is a plain relative POSIX path; one with control characters is none, a terminal obeys them."""
+    parts = path.split("/")
+    return bool(path) and not _UNFIT.search(path) and not any(part in ("", ".", "..") for part in parts)
 
 
 def check_repo(repo: str) -> str:
@@ -59,6 +65,17 @@ def pointer_id(sha256: str, size: int) -> str:
     """Return the git blob id of an LFS pointer, by which the hub's tree calls an LFS file (git-lfs spec v1)."""
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
     return hashlib.sha1(b"blob %d\0" % len(pointer) + pointer, usedforsecurity=False).hexdigest()
+
+
+def full_name(repo: str, repo_type: str) -> str:
+    """Name a repo as the hub's URLs do: ``org/model``, ``datasets/org/rows``, ``spaces/org/app``."""
+    return repo if repo_type == "model" else f"{repo_type}s/{repo}"
+
+
+def parse_name(name: str) -> tuple[str, str]:
+    """Return the repo and the repo type that a full name means."""
+    kind, _, repo = name.partition("/")
+    return (repo, kind.removesuffix("s")) if kind in ("datasets", "spaces") and repo else (name, "model")
 
 
 def repo_folder(repo: str, repo_type: str) -> str:
@@ -120,6 +137,11 @@ class Pin:
     pinned_at: str = ""
     learned: str = ""
     root_cid: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its repo, as the hub's URLs name it."""
+        return full_name(self.repo, self.repo_type)
 
     @property
     def listing(self) -> dict[str, Hub] | None:

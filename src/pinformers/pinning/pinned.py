@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pinformers._errors import BadContent, PinError, SourceError
+from pinformers.pinning.access import Gate
 from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, Place, Stat, read_ref
@@ -25,7 +26,9 @@ class Means:
     """What a pin is served with; ``strict``: what it cannot serve is refused, nobody else is asked.
 
     ``brought`` is told when sources have delivered files of a pin. With ``download`` (pin, path, cache folder) a
-    file that no source has is had from the hub before the load, and verified, instead of by the load itself.
+    file that no source has is had from the hub before the load, and verified, instead of by the load itself. ``gate``
+    says which pins other machines may not be asked for. ``more`` joins a pin with what others know of its commit.
+    ``loaded`` is told of a pin that was served as it lay in the cache.
     """
 
     catalog: Catalog
@@ -35,6 +38,9 @@ class Means:
     strict: bool = False
     brought: Callable[[Pin, RepoCache], None] | None = None
     download: Callable[[Pin, str, str], None] | None = None
+    gate: Gate | None = None
+    more: Callable[[Pin], Pin | None] | None = None
+    loaded: Callable[[Pin], None] | None = None
 
 
 class PinnedRepo:
@@ -70,6 +76,11 @@ class PinnedRepo:
         """Whether the hub may be asked for what the pin does not hold; it never knew the commit of a folder."""
         return self._means.hub_allowed and self.pin.origin == "hub"
 
+    def entry(self, path: str) -> Hub | None:
+        """What the hub's tree says of ``path``, as far as it is known; None where nothing is."""
+        file = self.pin.files.get(path)
+        return self.pin.others.get(path) if file is None else {"size": file.size, **file.hub}
+
     def has(self, path: str) -> bool | None:
         """Whether ``path`` exists at the commit; None when that is not known."""
         if path in self.pin.files or path in self.pin.others:
@@ -85,6 +96,8 @@ class PinnedRepo:
         results = [self._deliver(path, local, brought) for path in paths]
         if brought:
             self.settle(brought)
+        elif self._means.loaded is not None and all(results):
+            self._means.loaded(self.pin)
         return all(results)
 
     def settle(self, made: Sequence[str] = ()) -> None:
@@ -127,11 +140,18 @@ class PinnedRepo:
     # -- inner ------------------------------------------------------------------------------------------------
 
     def _deliver(self, path: str, local: bool, brought: list[str]) -> bool:
-        file = self.pin.files.get(path)
+        file = self.pin.files.get(path) or self._learn(path, local)
         if file is None:
             return self._settle_absent(path)
         problem = self._problem(path, file, local, brought)
         return problem is None or self._fall_back(path, problem)
+
+    def _learn(self, path: str, local: bool) -> PinnedFile | None:
+        """Ask others for a file that may exist and that no load of this machine has wanted before."""
+        if local or self._means.more is None or self.has(path) is False:
+            return None
+        self.pin = self._means.more(self.pin) or self.pin
+        return self.pin.files.get(path)
 
     def _problem(self, path: str, file: PinnedFile, local: bool, brought: list[str]) -> str | None:
         """Have a file from whoever may deliver it; returns what stands in the way."""
@@ -141,6 +161,8 @@ class PinnedRepo:
             problem = f"no source delivered it ({exc.reason.rstrip('.')})"
         except BadContent as exc:
             problem = f"no source delivered it ({str(exc).rstrip('.')})"
+        except PinError as exc:
+            problem = f"it cannot be put in place ({str(exc).rstrip('.')})"
         except OSError as exc:
             problem = f"it cannot be put in place ({reason(exc)})"
         if problem is not None and not local and self.hub_allowed and self._means.download is not None:
@@ -194,14 +216,24 @@ class PinnedRepo:
         return bool(ledger.verdict(target, looks))
 
     def _fetch(self, path: str, file: PinnedFile, local: bool, brought: list[str]) -> str | None:
-        chain = Chain([source for source in self._means.sources if not local or getattr(source, "local", False)])
-        fetched = fetch_file(self.cache, self.pin, path, chain, self._means.catalog.dag_path(file.cid))
+        shut = "" if local or self._means.gate is None else self._means.gate.entering(self.pin)
+        alone = local or bool(shut)
+        chain = Chain([source for source in self._means.sources if not alone or getattr(source, "local", False)])
+        try:
+            fetched = fetch_file(self.cache, self.pin, path, chain, self._means.catalog.dag_path(file.cid))
+        except SourceError:
+            if shut:
+                return shut
+            raise
         brought += fetched.made
         if fetched.verified:
             self._means.ledger.judge(self.cache.file(self.commit, path), self._looks(path), True)
             with self._noted(str(self._means.catalog.state_dir)):
                 self._adoption.record(path, fetched.file, fetched.made)
         elif not self._confirm(path, fetched.made):
+            # A blob that another hand spoiled is made visible by no link of ours.
+            for name in (name for name in fetched.made if name.startswith("snapshots/")):
+                (self.cache.folder / name).unlink(missing_ok=True)
             return "another file has its place in the hub cache, `pinformers verify --repair` mends it"
         self._failed_sources(chain)
         return self._serve(path, chain.delivered or "hub cache", _why(chain))

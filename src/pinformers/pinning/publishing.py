@@ -69,8 +69,9 @@ def published(catalog: Catalog, pin: Pin) -> Published | None:
 def publish(catalog: Catalog, pin: Pin, node: Node) -> Published:
     """Have ``node`` keep the folder of a pin's files, pinned as ``org/model@commit``.
 
-    A folder that the pin outgrew is pinned no longer. Raises SourceUnavailable where the daemon does not answer,
-    SourceError where it refuses, PinError where a file is not here as it was pinned.
+    The folder that was published from here before, and that the pin outgrew, is pinned no longer. Raises
+    SourceUnavailable where the daemon does not answer, SourceError where it refuses, PinError where a file is not here
+    as it was pinned.
     """
     root, name = CID.parse(pin.root), _label(pin)
     before = {cid for cid, label in node.pins(name).items() if label == name}
@@ -80,8 +81,10 @@ def publish(catalog: Catalog, pin: Pin, node: Node) -> Published:
     done = Published(pin.root, node.url, {path: sending.file(path) for path in sorted(pin.files)})
     node.import_car(folder_nodes(catalog, pin), [root])
     node.pin(root, name)
-    for old in before - {root}:
-        node.unpin(old)
+    # Others that share the daemon may keep other files of the same commit, under the same name.
+    for cid in before - {root}:
+        if sending.known is not None and str(cid) == sending.known.root:
+            node.unpin(cid)
     write_json(_record_path(catalog, pin), done.to_json())
     _logger.info("%s is published as /ipfs/%s by the daemon at %s.", pin.repo, pin.root, node.url)
     return done
@@ -230,8 +233,12 @@ class _Sending:
             if looks is not None and looks == place.files.get(path):
                 # What a link leads to: the filestore follows none.
                 return target.resolve()
-        advice = "it is not in the cache as it was pinned, so it is not published; `pinformers verify` says more"
-        raise PinError(f"{self._pin.repo}/{path}", advice)
+        subject = f"{self._pin.repo}/{path}"
+        if not any(path in place.files for place in self._catalog.places(self._pin)):
+            raise PinError(
+                subject, f"it is not here, so it is not published; `pinformers pin {self._pin.repo}` brings it"
+            )
+        raise PinError(subject, "it is not as it was pinned, so it is not published; `pinformers verify` says more")
 
     def _lacking(self, cids: Sequence[CID]) -> Sequence[CID]:
         """Return the blocks that the daemon has not; all of them where it has not the first, the root."""

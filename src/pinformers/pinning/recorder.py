@@ -14,6 +14,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from pinformers._errors import PinError, PinformersError
 from pinformers.pinning.adoption import Adoption, Facts, Watch
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, OneWork, key
+from pinformers.pinning.offering import Offers, Pace, Publish
 from pinformers.pinning.pin import Pin, check_commit, check_path, check_revision, repo_folder
 from pinformers.pinning.records import MALFORMED, lock, read_json, write_json
 
@@ -33,8 +35,6 @@ QUIET = 0.05
 _PATIENCE = 60
 
 _logger = logging.getLogger("pinformers")
-Publish = Callable[[Pin], None]
-"""Offers a pin to others; raises PinformersError or OSError when that is to be tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,35 +86,34 @@ class Recorder:
     """A queue of jobs, one a commit and cache, and the thread that works it off while nothing is being loaded."""
 
     def __init__(self, catalog: Catalog, *, lock_timeout: float = 60.0, publish: Publish | None = None) -> None:
-        self._catalog, self._lock_timeout, self._publish = catalog, lock_timeout, publish
-        self._folder = catalog.state_dir / "pending"
+        self._catalog, self._lock_timeout = catalog, lock_timeout
+        self._folder, self._to_offer = catalog.state_dir / "pending", catalog.state_dir / "offers"
         self._jobs: dict[str, Job] = {}
         self._told: Counter[str] = Counter()
         self._failed: set[str] = set()
-        self._wake = threading.Condition()
+        self._pace = Pace()
+        self._offers = Offers(catalog, publish, self._pace, self._offered)
         self._thread: threading.Thread | None = None
-        self._loading = 0
-        self._urgent = False
-        self._stopped = False
+        self._registered = False
         _RECORDERS.add(self)
 
     @property
     def publishes(self) -> bool:
         """Whether what is recorded is offered to others."""
-        return self._publish is not None
+        return self._offers.wanted
 
     # -- told by the resolver ---------------------------------------------------------------------------------
 
     def add(self, job: Job) -> None:
         """Queue a job, joined with what is queued for the same commit and cache."""
-        with self._wake:
+        with self._pace.wake:
             known = self._jobs.get(job.name)
             joined = known.joined(job) if known is not None else job
             # A file may have come after the running job looked: the count makes it look once more.
             self._told[job.name] += 1
             self._jobs[job.name] = joined
             if joined != known:
-                write_json(self._folder / f"{job.name}.json", joined.to_json())
+                write_json(self._journal(job.name), joined.to_json())
             self._start()
 
     def take_up(self) -> None:
@@ -122,39 +121,50 @@ class Recorder:
         for path in sorted(self._folder.glob("*.json")):
             job = _read_job(path)
             if job is not None:
-                with self._wake:
+                with self._pace.wake:
                     self._jobs.setdefault(job.name, job)
                     self._start()
+        for path in sorted(self._to_offer.glob("*.json")) if self.publishes else ():
+            job = _read_job(path)
+            if job is not None:
+                self._offers.add(Pin(repo=job.repo, commit=job.commit, repo_type=job.repo_type), job.name)
+                self._register()
 
-    @contextlib.contextmanager
-    def loading(self) -> Iterator[None]:
+    def loaded(self, pin: Pin) -> None:
+        """Have a pin that was loaded offered, once in a process, where it is not published yet."""
+        if self._offers.met(pin):
+            self._register()
+
+    def loading(self) -> AbstractContextManager[None]:
         """Hold the work back while a load runs: a first load is not slower than plain."""
-        self._count(+1)
-        try:
-            yield
-        finally:
-            self._count(-1)
+        return self._pace.loading()
 
     def flush(self, timeout: float | None = None) -> bool:
         """Work everything off now, also what others left; False when ``timeout`` (s) runs out or a job fails."""
+        self._offers.again()
         self.take_up()
-        with self._wake:
+        with self._pace.wake:
             self._failed.clear()
             if self._jobs:
                 self._start()
-            return self._drain(timeout)
+            done = self._drain(timeout, lambda: not self._jobs and not self._offers.pending)
+            return done and not self._failed and not self._offers.failed
 
     def close(self) -> None:
-        """Stop between two chunks; finish first what is quickly done."""
+        """Stop between two chunks; finish first what is quickly done.
+
+        What is being offered is not waited for: a daemon may be silent. The next process offers it.
+        """
         thread = self._thread
-        with self._wake:
+        with self._pace.wake:
             if thread is not None and thread.is_alive() and self._left() <= EXIT_BYTES:
-                self._drain(EXIT_SECONDS)
-            self._stopped = True
-            self._wake.notify_all()
+                self._drain(EXIT_SECONDS, lambda: not self._jobs)
+            self._pace.stopped = True
+            self._pace.wake.notify_all()
         if thread is not None:
             thread.join(EXIT_SECONDS)
         atexit.unregister(self._at_exit)
+        self._registered = False
 
     def _at_exit(self) -> None:
         # Whoever presses Ctrl-C once more waits no longer: the journal is written, the next process goes on.
@@ -163,93 +173,82 @@ class Recorder:
 
     # -- the thread -------------------------------------------------------------------------------------------
 
-    def _drain(self, timeout: float | None) -> bool:
-        self._urgent = True
-        self._wake.notify_all()
+    def _drain(self, timeout: float | None, done: Callable[[], bool]) -> bool:
+        self._pace.urgent = True
+        self._pace.wake.notify_all()
         try:
-            done = self._wake.wait_for(lambda: self._stopped or not self._jobs, timeout)
+            self._pace.wake.wait_for(lambda: self._pace.stopped or done(), timeout)
         finally:
             # Also after a Ctrl-C: later loads are not to be slower for it.
-            self._urgent = False
-        return done and not self._jobs and not self._failed
+            self._pace.urgent = False
+        return done()
 
     def forked(self) -> None:
         """Start afresh in a forked child."""
-        # The parent's thread is not here and its lock may be held for ever; the parent does what is queued.
-        self._wake, self._thread, self._jobs, self._loading = threading.Condition(), None, {}, 0
-        self._urgent = False
-
-    def _count(self, step: int) -> None:
-        with self._wake:
-            # In a child that was forked inside a load, that load ends without having begun.
-            self._loading = max(0, self._loading + step)
-            self._wake.notify_all()
+        # The parent's thread is not here; the parent does what is queued.
+        self._thread, self._jobs = None, {}
+        self._pace.forked()
+        self._offers.forked()
 
     def _start(self) -> None:
-        self._wake.notify_all()
-        if self._stopped or (self._thread is not None and self._thread.is_alive()):
+        self._pace.wake.notify_all()
+        if self._pace.stopped or (self._thread is not None and self._thread.is_alive()):
             return
-        if self._thread is None:
-            atexit.register(self._at_exit)
+        self._register()
         thread = threading.Thread(target=self._work, name="pinformers-recorder", daemon=True)
         # While the interpreter exits no thread can be started; the journal is written, the next process goes on.
         with contextlib.suppress(RuntimeError):
             thread.start()
             self._thread = thread
 
+    def _register(self) -> None:
+        if not self._registered:
+            self._registered = True
+            atexit.register(self._at_exit)
+
     def _work(self) -> None:
+        pace = self._pace
         while True:
-            with self._wake:
-                self._wake.wait_for(lambda: self._stopped or (self._jobs and self._may_run()))
-                if self._stopped:
+            with pace.wake:
+                pace.wake.wait_for(lambda: pace.stopped or (self._jobs and pace.may_run()))
+                if pace.stopped:
                     return
             # The files of one load arrive in bursts: one job for all of them instead of one for each.
-            if not self._urgent:
+            if not pace.urgent:
                 time.sleep(QUIET)
-            with self._wake:
-                if not self._may_run() or not self._jobs:
+            with pace.wake:
+                if not pace.may_run() or not self._jobs:
                     continue
                 name, job = next(iter(self._jobs.items()))
                 told = self._told[name]
             self._run(job, told)
 
-    def _may_run(self) -> bool:
-        return self._urgent or not self._loading
-
     def _run(self, job: Job, told: int) -> None:
         try:
             with self._turn(job):
                 if self._removed(job):
-                    self._done(job, told, keep=False)
+                    self._done(job, told)
                     return
-                pin = record(self._catalog, job, Watch(stop=self._interrupted))
+                pin = record(self._catalog, job, Watch(stop=self._pace.interrupted))
         except InterruptedError:
             return
         except (OSError, PinformersError) as exc:
             _logger.warning("%s is not pinned yet: %s; the next process tries again.", job.repo, exc)
-            self._done(job, told, keep=True)
+            self._done(job, told, failed=True)
         except Exception:
             # A fault of ours ends this job, not the thread: close() and flush() wait for it.
             _logger.exception("%s is not pinned yet; the next process tries again.", job.repo)
-            self._done(job, told, keep=True)
+            self._done(job, told, failed=True)
         else:
-            self._done(job, told, keep=not self._offer(pin))
+            self._done(job, told, pin=pin if self.publishes and pin.files else None)
 
-    def _offer(self, pin: Pin) -> bool:
-        """Publish what was recorded, where that is wanted; says whether nothing is left to try again."""
-        if self._publish is None or not pin.files:
-            return True
-        try:
-            self._publish(pin)
-        except (OSError, PinformersError) as exc:
-            _logger.warning("%s is pinned and not published yet: %s The next process tries again.", pin.repo, exc)
-            return False
-        return True
+    def _offered(self, name: str, done: bool) -> None:
+        if done:
+            (self._to_offer / f"{name}.json").unlink(missing_ok=True)
 
     def _removed(self, job: Job) -> bool:
         """Whether the job went with its pin, by `rm`: another process that does the job leaves a pin."""
-        journal = self._folder / f"{job.name}.json"
-        return not journal.exists() and self._catalog.pin(job.repo, job.commit, job.repo_type) is None
+        return not self._journal(job.name).exists() and self._catalog.pin(job.repo, job.commit, job.repo_type) is None
 
     @contextlib.contextmanager
     def _turn(self, job: Job) -> Iterator[None]:
@@ -261,21 +260,28 @@ class Recorder:
                 if held or time.monotonic() > deadline or not path.exists():
                     yield
                     return
-            if self._interrupted():
+            if self._pace.interrupted():
                 raise InterruptedError(f"Recording {job.repo} was stopped.")
 
-    def _interrupted(self) -> bool:
-        return self._stopped or not self._may_run()
-
-    def _done(self, job: Job, told: int, *, keep: bool) -> None:
-        with self._wake:
+    def _done(self, job: Job, told: int, *, failed: bool = False, pin: Pin | None = None) -> None:
+        """Take a job off the queue; its journal stays while it is to be tried again, or goes on with its ``pin``."""
+        with self._pace.wake:
             if self._told[job.name] == told:
                 self._jobs.pop(job.name, None)
-                if keep:
+                if failed:
                     self._failed.add(job.name)
+                elif pin is not None:
+                    # Where it cannot be moved, the next process records it once more and offers it then.
+                    with contextlib.suppress(OSError):
+                        self._to_offer.mkdir(parents=True, exist_ok=True)
+                        os.replace(self._journal(job.name), self._to_offer / f"{job.name}.json")
+                    self._offers.add(pin, job.name)
                 else:
-                    (self._folder / f"{job.name}.json").unlink(missing_ok=True)
-            self._wake.notify_all()
+                    self._journal(job.name).unlink(missing_ok=True)
+            self._pace.wake.notify_all()
+
+    def _journal(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
 
     def _left(self) -> int:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import glob
 import json
 import os
 import secrets
@@ -14,15 +16,30 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 Json = dict[str, Any]
+# Whatever is younger may belong to a process that is at work on it.
+AGE = 3600.0
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Which files lie aside: what a killed process left of what was to replace another file.
+ASIDE = f".*.{'[0-9a-f]' * 8}.staging"
 # What reading a record of another hand can raise, beside errors of ours.
 MALFORMED = (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError)
+
+
+def aside(path: Path) -> Path:
+    """Return a new name beside ``path``, for what is to replace it."""
+    # Not mkstemp: its files are for their owner alone, and a cache may be shared by a group.
+    return path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.staging")
+
+
+def left_aside(path: Path) -> Iterator[Path]:
+    """Yield what lies beside ``path`` under such names."""
+    return path.parent.glob(f".{glob.escape(path.name[:40])}{ASIDE[2:]}")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content`` so that a reader, or a crash, sees the old or the new whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not mkstemp: its files are for their owner alone, and a cache may be shared by a group.
-    staging = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}.staging")
+    staging = aside(path)
     try:
         with open(staging, "xb") as out:
             out.write(content)
@@ -30,11 +47,22 @@ def write_bytes(path: Path, content: bytes) -> None:
             sync(out.fileno())
         os.replace(staging, path)
     except OSError as exc:
-        # A write into a full disk does not say where.
-        exc.filename = exc.filename or str(path)
+        # A write into a full disk does not say where, and the name of what lies aside says nothing to anybody.
+        exc.filename, exc.filename2 = str(path), None
         raise
     finally:
         staging.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let a disk that is full say where: a write does not."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in FULL:
+            exc.filename = exc.filename or str(path)
+        raise
 
 
 def sync(descriptor: int) -> None:

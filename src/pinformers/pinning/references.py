@@ -7,6 +7,7 @@ import hashlib
 import re
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,7 +106,8 @@ class References:
         self, catalog: Catalog, sources: Sequence[Source], ledger: Ledger, resolve_name: ResolveName | None = None
     ) -> None:
         self._catalog, self._sources, self._ledger, self._resolve_name = catalog, sources, ledger, resolve_name
-        self._lock = threading.Lock()
+        # One for each name: who waits for a source that stalls must not hold up what lies on this disk.
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._names: dict[str, tuple[float, CID]] = {}
         self._made: dict[str, Pin] = {}
         self._alone: dict[str, PinnedFile] = {}
@@ -125,7 +127,7 @@ class References:
         known = self.known(reference) if reference.scheme == "ipfs" else None
         if known is not None and not self._unnamed(known, names):
             return known
-        with self._lock:
+        with self._locks[reference.start]:
             walk = Walk(Chain([source for source in self._sources if not local or getattr(source, "local", False)]))
             try:
                 cid = self._target(reference, walk, local)
@@ -280,6 +282,8 @@ class Walk:
             yield check_path(path), _file(child, size)
 
     def _noted(self, cid: CID) -> bytes:
+        if cid in self.folders:
+            return self.folders[cid].data
         block = self.chain.fetch(cid)
         if cid.codec == DAG_PB and len(block) <= MAX_BLOCK and parse_node(cid, block).kind in ("directory", "shard"):
             self.folders[cid] = Block(cid, block)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pinformers.pinning.cache import STAGING, RepoCache
+from pinformers._errors import PinError
+from pinformers.pinning.cache import PART, RepoCache, left_of
 from pinformers.pinning.catalog import Catalog, Place, read_ref
 from pinformers.pinning.pin import Pin, repo_folder
-from pinformers.pinning.records import lock, signature
+from pinformers.pinning.records import FULL, lock, reason, signature
 
 _THEIRS = "huggingface_hub's client wrote it"
 _CHANGED = "somebody changed it since we brought it"
@@ -29,6 +32,7 @@ class Removal:
 
 def remove_pin(catalog: Catalog, pin: Pin, *, lock_timeout: float = 60.0) -> Removal:
     """Delete what we brought for ``pin`` in every hub cache, then forget it."""
+    _check_records(catalog, pin)
     with catalog.alone(pin):
         return take_back(catalog, pin, lock_timeout=lock_timeout)
 
@@ -53,15 +57,32 @@ def remove_place(catalog: Catalog, pin: Pin, place: Place, *, lock_timeout: floa
     return removal
 
 
+def _check_records(catalog: Catalog, pin: Pin) -> None:
+    """Raise PinError where the records cannot be changed: they would go on naming files that are gone."""
+    records = [catalog.pin_path(pin.repo, pin.commit, pin.repo_type)]
+    records += [catalog.place_path(pin, place.cache_dir) for place in catalog.places(pin)]
+    for folder in sorted({path.parent for path in records if path.exists()}):
+        try:
+            # Without a name nothing of it can stay.
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as exc:
+            # On a full disk a file can still go.
+            if exc.errno not in FULL:
+                raise PinError(str(folder), f"it cannot be written ({reason(exc)}), so nothing was removed") from exc
+
+
 def _drop_blocks(catalog: Catalog, pin: Pin) -> None:
     needed = {cid for other in catalog.pins() for cid in other.dags}
     for cid in pin.dags - needed:
-        catalog.dag_path(cid).unlink(missing_ok=True)
+        path = catalog.dag_path(cid)
+        for kept in (path, path.with_name(f"{path.name}.part")):
+            kept.unlink(missing_ok=True)
 
 
 def _journals(catalog: Catalog, pin: Pin) -> Iterator[Path]:
-    # A journal left behind would have the next process pin what stays.
-    return (catalog.state_dir / "pending").glob(f"{repo_folder(pin.repo, pin.repo_type)}-{pin.commit}-*.json")
+    # A journal left behind would have the next process pin what stays, or offer it.
+    name = f"{repo_folder(pin.repo, pin.repo_type)}-{pin.commit}-*.json"
+    return (path for folder in ("pending", "offers") for path in (catalog.state_dir / folder).glob(name))
 
 
 class Eviction:
@@ -70,6 +91,7 @@ class Eviction:
     def __init__(self, catalog: Catalog, pin: Pin, place: Place, removal: Removal, lock_timeout: float) -> None:
         self._catalog, self._pin, self._place, self._removal = catalog, pin, place, removal
         self._cache = RepoCache(place.cache_dir, pin.repo, pin.repo_type)
+        self._locks = Path(place.cache_dir) / ".locks" / self._cache.folder.name
         self._lock_timeout = lock_timeout
 
     def run(self) -> None:
@@ -86,6 +108,7 @@ class Eviction:
                 self._drop_blob(name)
             elif not name.startswith("snapshots/"):
                 self._drop_note(name)
+        self._drop_parts()
         self._prune(made)
 
     def _drop_file(self, name: str) -> None:
@@ -100,8 +123,7 @@ class Eviction:
     def _drop_blob(self, name: str) -> None:
         blob = self._cache.folder / name
         # A client that links to the blob holds this lock meanwhile.
-        locks = Path(self._place.cache_dir) / ".locks" / self._cache.folder.name
-        with lock(locks / f"{blob.name}.lock", self._lock_timeout):
+        with lock(self._locks / f"{blob.name}.lock", self._lock_timeout):
             if not blob.exists():
                 return
             if blob.is_symlink() or (self._recorded(name) and signature(blob) not in self._place.files.values()):
@@ -111,6 +133,16 @@ class Eviction:
                 self._bequeath(name)
             else:
                 self._unlink(blob)
+
+    def _drop_parts(self) -> None:
+        """Delete what was fetched of files that never came to their end, but for what somebody is fetching now."""
+        for path, file in self._pin.files.items():
+            name = file.etag or file.sha256 or file.cid
+            for target in (self._cache.blob(name), self._cache.file(self._pin.commit, path)):
+                for part in list(target.parent.glob(f"{glob.escape(target.name)}.*{PART}")):
+                    with lock(self._locks / f"{name}.lock", 0) as free:
+                        if free and left_of(part.name) == target.name and not part.is_symlink():
+                            self._unlink(part)
 
     def _recorded(self, name: str) -> bool:
         files = (self._pin.files[path] for path in self._place.files if path in self._pin.files)
@@ -128,7 +160,7 @@ class Eviction:
     def _linked(self, blob: Path) -> bool:
         found = self._cache.folder.glob("snapshots/**/*")
         # A link that a killed `verify --repair` set aside needs nothing any more.
-        links = (path for path in found if path.is_symlink() and not path.name.endswith(STAGING))
+        links = (path for path in found if path.is_symlink() and left_of(path.name) is None)
         return any(os.path.normpath(link.parent / os.readlink(link)) == str(blob) for link in links)
 
     def _bequeath(self, name: str) -> None:

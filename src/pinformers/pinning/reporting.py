@@ -8,7 +8,7 @@ from typing import Any
 from pinformers._errors import SourceError
 from pinformers.ipfs.cid import CID
 from pinformers.pinning.ledger import PLAIN, Served
-from pinformers.pinning.pin import Pin
+from pinformers.pinning.pin import Pin, parse_name
 from pinformers.pinning.pinned import PinnedRepo
 from pinformers.pinning.publishing import published
 from pinformers.pinning.references import Reference
@@ -43,7 +43,7 @@ def summary(resolver: Resolver, pin: Pin) -> dict[str, Any]:
     """Return one line of ``pinformers ls``."""
     refs = resolver.catalog.refs(pin.repo, pin.repo_type)
     return {
-        "model": pin.repo,
+        "model": pin.name,
         "revisions": sorted(name for name, commit in refs.items() if commit == pin.commit),
         "commit": pin.commit,
         "root": pin.root,
@@ -58,7 +58,8 @@ def summary(resolver: Resolver, pin: Pin) -> dict[str, Any]:
 
 def explanation(resolver: Resolver, repo: str, revision: str | None) -> dict[str, Any]:
     """Return, file by file, from where a model would be served, or was in this process, and why."""
-    pinned = resolver.find(repo, revision)
+    name, repo_type = parse_name(repo)
+    pinned = resolver.find(name, revision, repo_type=repo_type)
     said: dict[str, Any] = {"model": repo, "revision": revision or "main", "pinned": pinned is not None}
     if pinned is None:
         on_miss = resolver.policy.on_miss

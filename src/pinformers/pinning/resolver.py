@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,17 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pinformers._errors import NotPinned, PinError
+from pinformers._errors import NotLocked, NotPinned, PinError
 from pinformers.ipfs.cid import CID, Block
+from pinformers.pinning.access import Gate, Gated
 from pinformers.pinning.adoption import Facts, folder_nodes, kept_blocks, model_facts, tree_entry
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, read_ref
 from pinformers.pinning.hub import download_file
 from pinformers.pinning.ledger import PLAIN, Ledger, Served
 from pinformers.pinning.lookup import Lookup
-from pinformers.pinning.pin import Pin, check_repo
+from pinformers.pinning.offering import Publish
+from pinformers.pinning.pin import Pin, check_repo, full_name
 from pinformers.pinning.pinned import Means, PinnedRepo
-from pinformers.pinning.recorder import Job, Publish, Recorder
+from pinformers.pinning.recorder import Job, Recorder
 from pinformers.pinning.records import signature
 from pinformers.pinning.references import Reference, References, ReferredRepo, ResolveName
 from pinformers.sources.base import Source
@@ -36,13 +39,15 @@ _SNAPSHOT = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]")
 class Policy:
     """What the resolver may do: on a miss, ask the hub or not, wait how many seconds for a lock.
 
-    ``locked``: only what the lockfile names is loaded, and nothing that is not verified before.
+    ``locked``: only what the lockfile names is loaded, and nothing that is not verified before. ``gated``: what the hub
+    keeps private or gated comes from other machines only where the hub lets this one have it, or like all else.
     """
 
     on_miss: OnMiss = "import"
     hub_allowed: bool = True
     lock_timeout: float = 60.0
     locked: bool = False
+    gated: Gated = "keep"
 
 
 class Resolver:
@@ -63,6 +68,7 @@ class Resolver:
         self.sources, self.policy = sources, policy
         self.recorder = Recorder(self.catalog, lock_timeout=policy.lock_timeout, publish=publish)
         self.ledger = Ledger()
+        self._gate = Gate(self.catalog, kept=policy.gated == "keep", hub_allowed=self.hub_allowed)
         self.references = References(self.catalog, sources, self.ledger, resolve_name)
         self._taken_up = False
 
@@ -82,7 +88,7 @@ class Resolver:
             # No name that the hub knows: the words for that are transformers' own.
             return None
         if found is None and self.policy.on_miss == "error":
-            raise NotPinned(repo, _plain(revision) or DEFAULT_REVISION)
+            raise NotPinned(full_name(repo, repo_type), _plain(revision) or DEFAULT_REVISION)
         return found
 
     def refer(
@@ -107,7 +113,7 @@ class Resolver:
         pin = self.references.pin(reference, paths, local=local)
         if asked not in (DEFAULT_REVISION, pin.commit):
             raise PinError(name, f"it has no revisions; leave out revision={asked!r}")
-        self.lookup.locked(pin.repo, pin.commit)
+        self.lookup.admit(name, pin)
         return self._referred(pin, name, cache_dir)
 
     def find(
@@ -119,6 +125,8 @@ class Resolver:
             known = self.references.known(reference)
             return None if known is None else self._referred(known, repo, cache_dir)
         name = _plain(revision) or DEFAULT_REVISION
+        if repo_type != "model" and self.policy.locked:
+            raise NotLocked(full_name(repo, repo_type), name, "pinformers.lock")
         # Lockfiles and shared catalogs speak of models only.
         others = self.lookup if repo_type == "model" else None
         pin = others.locked(repo, name) if others is not None else None
@@ -144,9 +152,9 @@ class Resolver:
         return max(known, key=lambda ref: ref[1])[0] if known else None
 
     def bind(self, pin: Pin, revision: str, sources: Sequence[Source], *, cache_dir: str | None = None) -> PinnedRepo:
-        """Return ``pin`` with ``sources`` of its own."""
+        """Return ``pin`` with ``sources`` of its own, and without the hub."""
         cache = self._cache(pin.repo, pin.repo_type, cache_dir)
-        return PinnedRepo(pin, self._means(sources), cache, revision)
+        return PinnedRepo(pin, dataclasses.replace(self._means(sources), download=None, more=None), cache, revision)
 
     def seen(self, repo: str, revision: str | None, paths: Sequence[str], *, repo_type: str) -> None:
         """Record, beside the load, the commit whose files plain transformers has put at ``paths``."""
@@ -191,7 +199,9 @@ class Resolver:
     def _means(self, sources: Sequence[Source]) -> Means:
         strict = self.policy.on_miss == "error" or self.policy.locked
         brought = self._brought if self.recorder.publishes else None
-        return Means(self.catalog, sources, self.ledger, self.hub_allowed, strict, brought, self._download)
+        allowed, download = self.hub_allowed, self._download
+        loaded, more = self.recorder.loaded if self.recorder.publishes else None, self.lookup.more
+        return Means(self.catalog, sources, self.ledger, allowed, strict, brought, download, self._gate, more, loaded)
 
     @property
     def _download(self) -> Callable[[Pin, str, str], None] | None:
@@ -218,9 +228,9 @@ class Resolver:
             self.recorder.take_up()
 
 
-def local_files(catalog: Catalog) -> Iterator[LocalFile]:
-    """Yield every cached file of every pin that still looks as it did when it was hashed."""
-    for pin in catalog.pins():
+def local_files(catalog: Catalog, chosen: Callable[[Pin], bool] = lambda _: True) -> Iterator[LocalFile]:
+    """Yield every cached file of every ``chosen`` pin that still looks as it did when it was hashed."""
+    for pin in filter(chosen, catalog.pins()):
         for place in catalog.places(pin):
             cache = RepoCache(place.cache_dir, pin.repo, pin.repo_type)
             for path, stat in place.files.items():
@@ -230,9 +240,9 @@ def local_files(catalog: Catalog) -> Iterator[LocalFile]:
                     yield LocalFile(target, CID.parse(file.cid), file.size, _loader(catalog, file.cid))
 
 
-def folder_blocks(catalog: Catalog) -> Iterable[Block]:
-    """Yield the folder nodes of every pin."""
-    for pin in catalog.pins():
+def folder_blocks(catalog: Catalog, chosen: Callable[[Pin], bool] = lambda _: True) -> Iterable[Block]:
+    """Yield the folder nodes of every ``chosen`` pin."""
+    for pin in filter(chosen, catalog.pins()):
         yield from folder_nodes(catalog, pin)
 
 

@@ -19,6 +19,7 @@ from pinformers.ipfs.cid import CID, Block
 from pinformers.ipfs.dag import Fetch, list_directory, read_block, read_file
 from pinformers.ipfs.dagpb import MAX_DEPTH, Link, Node, parse_node
 from pinformers.ipfs.unixfs import Entry, FileHasher, build_directory
+from pinformers.pinning.access import for_others
 from pinformers.pinning.pin import Pin, check_commit, check_repo, check_revision
 from pinformers.pinning.records import MALFORMED, Json
 from pinformers.pinning.times import iso, moment
@@ -34,6 +35,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _HEX = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _HUB_NUMBERS, _HUB_HASHES = ("size", "lfs_size"), ("blob_id", "lfs_sha256", "xet_hash")
 _INFO = ("pipeline_tag", "library_name", "tags")
+_RESTRICTED = {"private": (True,), "gated": ("auto", "manual")}
 _LARGEST = 1 << 60
 
 Refs = Mapping[str, Mapping[str, tuple[str, int]]]
@@ -64,8 +66,7 @@ def build_tree(pins: Iterable[Pin], refs: Refs) -> Tree:
 
     Equal content has an equal root: ``updated`` is the latest time that stands anywhere in it.
     """
-    # Which lockfile or catalog of this machine named a pin is nobody else's business.
-    known = {(pin.repo, pin.commit): dataclasses.replace(pin, learned="") for pin in pins}
+    known = {(pin.repo, pin.commit): for_others(pin) for pin in pins}
     files = {f"{_folder(repo)}/{commit}.json": pin.to_json() for (repo, commit), pin in known.items()}
     times = [pin.pinned_at for pin in known.values()]
     models = {repo for repo, _ in known}
@@ -292,7 +293,8 @@ def _info(said: object) -> Mapping[str, Any] | None:
     words = [said.get("pipeline_tag"), said.get("library_name"), *(tags if isinstance(tags, list) else [])]
     if not all(word is None or isinstance(word, str) for word in words) or not isinstance(tags, list | None):
         raise ValueError("what it says of the model has the wrong types")
-    return {name: said[name] for name in _INFO if name in said}
+    restricted = {name: said[name] for name, words in _RESTRICTED.items() if said.get(name) in words}
+    return {**{name: said[name] for name in _INFO if name in said}, **restricted}
 
 
 def _count(number: object) -> bool:

@@ -5,23 +5,24 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from pinformers._errors import PinError
-from pinformers.pinning.cache import STAGING, RepoCache
+from pinformers.pinning.cache import STAGING, RepoCache, left_of
 from pinformers.pinning.catalog import Catalog, Place
-from pinformers.pinning.pin import Pin
+from pinformers.pinning.pin import Pin, repo_folder
 from pinformers.pinning.recorder import Job
-from pinformers.pinning.records import MALFORMED, read_json, signature
+from pinformers.pinning.records import AGE, ASIDE, MALFORMED, read_json, signature
 from pinformers.pinning.removal import remove_pin, remove_place
 
-# Whatever is younger may belong to a process that is at work on it.
-AGE = 3600.0
-
+# Our folders among the records; what else lies there, perhaps a hub cache, is not ours.
+_RECORDS = ("catalogs", "dags", "offers", "pending", "pins", "places", "published", "references")
+Named = Mapping[tuple[str, str], set[str]]
+"""The files that a pin names, by the repo's folder and the commit."""
 Kind = Literal["staging", "pin", "place", "blocks", "journal"]
 
 
@@ -43,9 +44,13 @@ def find_garbage(catalog: Catalog, default_cache: str, *, moved: bool = False) -
     """
     pins = list(catalog.pins())
     caches = {default_cache, *(place.cache_dir for pin in pins for place in catalog.places(pin))}
+    named = {(repo_folder(pin.repo, pin.repo_type), pin.commit): {*pin.files, *pin.others} for pin in pins}
     for cache_dir in sorted(caches):
-        yield from _staging(Path(cache_dir).glob("*--*/**/*"))
-    yield from _staging(catalog.state_dir.rglob("*"))
+        for folder in sorted(Path(cache_dir).glob("*--*")):
+            yield from _staging(_left_in(folder, named))
+    for name in _RECORDS:
+        yield from _staging((catalog.state_dir / name).rglob(ASIDE))
+    yield from _staging(catalog.state_dir.glob("dags/*/*.car.part"))
     if moved:
         yield from (garbage for pin in pins for garbage in _moved(catalog, pin))
     vanished = {(pin.repo, pin.commit): list(_vanished(catalog, pin)) for pin in pins}
@@ -56,11 +61,28 @@ def find_garbage(catalog: Catalog, default_cache: str, *, moved: bool = False) -
     yield from _dead_journals(catalog)
 
 
-def _staging(paths: Iterator[Path]) -> Iterator[Garbage]:
-    for path in paths:
-        record = path.name.startswith(".") and path.name.endswith(".staging")
-        if (record or path.name.endswith(STAGING)) and _old(path):
-            yield _file("staging", path, "a killed process left it")
+def _staging(paths: Iterable[Path]) -> Iterator[Garbage]:
+    return (_file("staging", path, "a killed process left it") for path in paths if _old(path))
+
+
+def _left_in(folder: Path, named: Named) -> Iterator[Path]:
+    """Yield what in a repo's folder has a name that only we give, and is no file of the repo."""
+    # No part of a git ref begins with a dot.
+    yield from folder.glob(f"refs/**/{ASIDE}")
+    yield from folder.glob(f"trees/{ASIDE}")
+    yield from (path for path in folder.glob(f"blobs/*{STAGING}") if left_of(path.name) is not None)
+    yield from (path for path in folder.glob(f"snapshots/*/**/*{STAGING}") if _left_in_snapshot(folder, path, named))
+
+
+def _left_in_snapshot(folder: Path, path: Path, named: Named) -> bool:
+    """Whether it was left by work on a pinned file, or leads nowhere; a repo may hold a file of just such a name."""
+    commit = path.relative_to(folder).parts[1]
+    snapshot, whole = folder / "snapshots" / commit, left_of(path.name)
+    listing = (read_json(folder / "trees" / f"{commit}.json") or {}).get("files")
+    known = named.get((folder.name, commit), set()) | set(listing if isinstance(listing, dict) else ())
+    if whole is None or path.relative_to(snapshot).as_posix() in known:
+        return False
+    return path.with_name(whole).relative_to(snapshot).as_posix() in known or (path.is_symlink() and not path.exists())
 
 
 def _vanished(catalog: Catalog, pin: Pin) -> Iterator[Garbage]:

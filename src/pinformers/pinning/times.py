@@ -24,6 +24,9 @@ def moment(text: object) -> int:
         time = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
         if time.tzinfo is None:
             raise ValueError("it has no time zone")
-        return int(time.timestamp()) * 10**9
-    except (ValueError, OverflowError) as exc:
+        found = int(time.timestamp()) * 10**9
+        # In the first and the last year a zone may lead to one that cannot be written.
+        iso(found)
+        return found
+    except (ValueError, OverflowError, OSError) as exc:
         raise PinError(repr(text)[:80], "this is no time with a time zone") from exc

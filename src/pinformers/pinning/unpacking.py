@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,16 +16,16 @@ from pinformers.ipfs.dag import read_block, read_file, walk_directory
 from pinformers.ipfs.dagpb import parse_node
 from pinformers.pinning.adoption import keep_blocks, read_card
 from pinformers.pinning.archive import Progress
-from pinformers.pinning.cache import PART, RepoCache
+from pinformers.pinning.cache import PART, RepoCache, check_room
 from pinformers.pinning.car_blocks import CarBlocks, Recut, spool
 from pinformers.pinning.catalog import Catalog, Place, after, read_ref
-from pinformers.pinning.checking import check_file, repair
-from pinformers.pinning.folder import SKIPPED, pinned_file
+from pinformers.pinning.checking import check_file, mend
+from pinformers.pinning.folder import SKIPPED, check_whole, pinned_file
 from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision
 from pinformers.pinning.pinned import PinnedRepo
 from pinformers.pinning.records import MALFORMED, lock, write_bytes
 from pinformers.pinning.references import Reference, Walk, commit_of, repo_name
-from pinformers.pinning.removal import Eviction, Removal, remove_pin
+from pinformers.pinning.removal import Eviction, Removal, take_back
 from pinformers.pinning.resolver import Resolver
 from pinformers.pinning.times import now
 from pinformers.sources.base import Chain, Source
@@ -123,15 +122,6 @@ def _check_complete(root: CID, blocks: CarBlocks) -> None:
         todo.extend(below)
 
 
-def _check_room(folder: Path, size: int) -> None:
-    # A file of others may unfold to exabytes out of a few blocks.
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if size > free:
-        raise PinError(str(folder), f"the model needs {size} bytes and {free} are free; make room first")
-
-
 @dataclass(frozen=True, slots=True)
 class _Model:
     """What is to be put in place: a pin, who delivers its blocks, and the nodes of folders that others built."""
@@ -142,12 +132,17 @@ class _Model:
 
 
 def _bring(resolver: Resolver, model: _Model, revision: str, progress: Progress) -> PinnedRepo:
+    with resolver.catalog.alone(model.pin):
+        return _bring_alone(resolver, model, revision, progress)
+
+
+def _bring_alone(resolver: Resolver, model: _Model, revision: str, progress: Progress) -> PinnedRepo:
     catalog, pin = resolver.catalog, model.pin
     known = catalog.pin(pin.repo, pin.commit, pin.repo_type)
     draft = resolver.bind(pin, revision, [model.source])
     pin = _agreed(pin, known, draft.cache)
     missing = {file.cid: file.size for path, file in pin.files.items() if draft.state(path) != "here"}
-    _check_room(Path(draft.cache.cache_dir), sum(missing.values()))
+    check_room(Path(draft.cache.cache_dir), sum(missing.values()))
     before = _Before(catalog, draft.cache, pin, known)
     try:
         keep_blocks(catalog, CID.parse(pin.root), model.folders)
@@ -159,8 +154,10 @@ def _bring(resolver: Resolver, model: _Model, revision: str, progress: Progress)
             progress(pin.files[path].size)
         if pin.origin == "folder" and pin.info is None:
             card = read_card(pinned.cache.file(pin.commit, "README.md"))
-            pinned = resolver.bind(catalog.add(dataclasses.replace(pin, info=card)), revision, [model.source])
+            joined = catalog.amend(dataclasses.replace(pin, info=card)) or pin
+            pinned = resolver.bind(joined, revision, [model.source])
         pinned.settle()
+        check_whole(catalog, pin)
         # Last, so that the name never stands for half a model.
         _name(resolver, pinned, revision)
     except BaseException:
@@ -181,7 +178,7 @@ def _place(resolver: Resolver, pinned: PinnedRepo, path: str, source: Source, kn
         # The hub's client wrote it and nobody pinned it: a CAR has no more right to the name than those bytes have.
         advice = f"the hub cache holds other bytes for it ({finding.why}); delete {finding.file} if they are wrong"
         raise PinError(f"{pinned.repo}/{path}", advice)
-    repair(resolver, finding, [source])
+    mend(resolver, finding, [source])
 
 
 def _name(resolver: Resolver, pinned: PinnedRepo, revision: str) -> None:
@@ -249,7 +246,7 @@ def _import_foreign(resolver: Resolver, parcel: Parcel, blocks: CarBlocks, progr
     found = {path: of for path, of in found.items() if not SKIPPED.intersection(path.split("/"))}
     if not found:
         raise BadContent(f"the folder {root} holds no file")
-    _check_room(Path(resolver.default_cache), sum(size for _, size in found.values()))
+    check_room(Path(resolver.default_cache), sum(size for _, size in found.values()))
     recut = Recut(blocks, progress)
     dags = {path: recut.add(*of) for path, of in sorted(found.items())}
     files = {path: pinned_file(path, dag) for path, dag in dags.items()}
@@ -274,7 +271,7 @@ class _Before:
 
     def restore(self, lock_timeout: float) -> None:
         if self._known is None:
-            remove_pin(self._catalog, self._pin, lock_timeout=lock_timeout)
+            take_back(self._catalog, self._pin, lock_timeout=lock_timeout)
         else:
             self._take_back(lock_timeout)
         _drop_parts(self._cache, self._parts)

@@ -21,7 +21,7 @@ def listen(host: str, port: int) -> socket.socket:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (OSError, UnicodeError) as exc:
         advice = "this is no address of this machine; leave --host out to serve this machine alone."
-        raise ServeError(host, advice) from exc
+        raise ServeError(host or "--host", advice) from exc
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         # As servers do: a port whose last connections still linger is free.

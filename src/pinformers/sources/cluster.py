@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
@@ -15,7 +16,7 @@ from urllib3.response import BaseHTTPResponse
 
 from pinformers._errors import BadCID, SourceError, SourceUnavailable
 from pinformers.ipfs.cid import CID
-from pinformers.sources.http import url_of_multiaddr
+from pinformers.sources.http import Network, owned, url_of_multiaddr
 
 _ANSWER = 1 << 20
 # A pin takes about 700 bytes in the list.
@@ -85,18 +86,28 @@ class ClusterAddress:
 class ClusterNode:
     """One peer of a cluster. Every method raises SourceUnavailable where it does not answer, or within no time.
 
-    ``timeout`` is for each wait, ``patience`` for a whole answer, both in seconds.
+    ``timeout`` is for each wait, ``patience`` for a whole answer, both in seconds. As to a daemon, no proxy is asked.
     """
 
-    def __init__(self, address: str, *, timeout: float = 10.0, patience: float = 30.0) -> None:
+    def __init__(
+        self, address: str, *, timeout: float = 10.0, patience: float = 30.0, ca_bundle: Path | None = None
+    ) -> None:
         where = ClusterAddress.parse(address)
         self.url = where.url
         self._patience = patience
         # A redirect would carry the password elsewhere.
-        self._pool = urllib3.PoolManager(
-            headers={**where.headers, "Accept-Encoding": "identity"},
-            timeout=urllib3.Timeout(connect=timeout, read=timeout),
-            retries=False,
+        network, secure = Network(ca_bundle=ca_bundle), self.url.startswith("https:")
+        try:
+            tls: dict[str, Any] = {"ssl_context": network.tls()} if secure else {}
+        except SourceError as exc:
+            raise SourceUnavailable(self.name, exc.reason) from exc
+        self._pool = owned(
+            urllib3.PoolManager(
+                headers={**where.headers, "Accept-Encoding": "identity"},
+                timeout=urllib3.Timeout(connect=timeout, read=timeout),
+                retries=False,
+                **tls,
+            )
         )
 
     def __repr__(self) -> str:
@@ -110,10 +121,6 @@ class ClusterNode:
     def version(self) -> str:
         """Return the version of the peer."""
         return str(self._one("GET", "/version").get("version"))
-
-    def identity(self) -> dict[str, Any]:
-        """Return what the peer says of itself, its Kubo daemon under the key ``ipfs``."""
-        return self._one("GET", "/id")
 
     def pins(self, key: str) -> Iterator[ClusterPin]:
         """Yield the pins whose metadata has ``key``. The API knows no such filter, so that the list is read whole."""

@@ -81,6 +81,7 @@ class EmbeddedSource:
     """
 
     local = True
+    proves = True
 
     def __init__(
         self,

@@ -13,20 +13,23 @@ import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from urllib3 import exceptions
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection
+from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.response import BaseHTTPResponse
 
 from pinformers._errors import Refusal, SourceError
+from pinformers.sources.patience import PatientResponse
 from pinformers.sources.refusal import words
 
 REDIRECTS = 5
@@ -68,6 +71,11 @@ class Address:
             headers = {"authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
         return cls(f"{parts.scheme}://{_netloc(parts)}{parts.path.rstrip('/')}", headers)
 
+    @property
+    def root(self) -> str:
+        """The URL without the ``/ipfs`` that some write at the end of a gateway's."""
+        return self.url.removesuffix("/ipfs")
+
 
 def url_of_multiaddr(text: str) -> str | None:
     """Write a multiaddr of a TCP port, by address or DNS name, as a URL; None for anything else."""
@@ -80,8 +88,9 @@ def url_of_multiaddr(text: str) -> str | None:
 
 
 def redacted(text: str) -> str:
-    """Return a text that should have been a URL without what may be a user and a password."""
-    return "://".join(part.rpartition("@")[2] for part in text.split("://", 1))
+    """Return a text that should have been a URL without what may be a user, a password or a token."""
+    shown = re.split("[?#]", text, maxsplit=1)[0]
+    return "://".join(part.rpartition("@")[2] for part in shown.split("://", 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,21 +118,27 @@ class Network:
         return found if "://" in found else f"http://{found}"
 
     def tls(self) -> ssl.SSLContext:
-        """Return a context that verifies; raises OSError for certificates that cannot be read."""
-        if self.ca_bundle and os.path.isdir(self.ca_bundle):
-            return ssl.create_default_context(capath=self.ca_bundle)
-        return ssl.create_default_context(cafile=self.ca_bundle)
+        """Return a context that verifies; raises Refusal for certificates that cannot be read."""
+        try:
+            if self.ca_bundle and os.path.isdir(self.ca_bundle):
+                return ssl.create_default_context(capath=self.ca_bundle)
+            return ssl.create_default_context(cafile=self.ca_bundle)
+        except OSError as exc:
+            where = self.ca_bundle or "SSL_CERT_FILE"
+            raise Refusal("TLS", f"the certificates in {where} cannot be read ({exc.strerror or exc})") from exc
 
 
 class Exchange:
     """One request and its answer, which another thread may cut off at any time.
 
-    ``answered`` is the time at which the headers of the final answer were here.
+    ``answered`` is the time at which the headers of the final answer were here, ``until`` that at which all redirects
+    must have led to it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, until: float | None = None) -> None:
         self._lock = threading.Lock()
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
+        self.until = until
         self.abandoned = False
         self.kept = False
         self.answered: float | None = None
@@ -136,7 +151,7 @@ class Exchange:
         if connection is not None:
             connection.cut(self)
 
-    def enter(self, connection: _Connection, *, kept: bool) -> None:
+    def enter(self, connection: Connection, *, kept: bool) -> None:
         """Note the connection; raises OSError when the exchange was abandoned before."""
         with self._lock:
             self._connection, self.kept = connection, kept
@@ -149,10 +164,13 @@ class _Running(threading.local):
 
 
 _running = _Running()
+Manager = TypeVar("Manager", bound=urllib3.PoolManager)
 
 
-class _Connection(HTTPConnection):
+class Connection(HTTPConnection):
     """Know the exchange that uses it now: a connection goes back to its pool before its reader knows of it."""
+
+    response_class = PatientResponse
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -167,6 +185,9 @@ class _Connection(HTTPConnection):
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         self._own()
+        if self.sock is not None:
+            # What the last answer left of its own time is not what this request may take.
+            self.sock.settimeout(self.timeout)
         super().request(*args, **kwargs)
         self._used = True
 
@@ -187,16 +208,19 @@ class _Connection(HTTPConnection):
             exchange.enter(self, kept=self._used and self.sock is not None)
 
 
-class _SecureConnection(_Connection, HTTPSConnection):
-    """The same with TLS."""
+def owned(manager: Manager) -> Manager:
+    """Have a manager of pools open connections of ours, whatever it adds to them, as a proxy or a family."""
+    pools = manager.pool_classes_by_scheme
+    manager.pool_classes_by_scheme = {scheme: _owned(pool) for scheme, pool in pools.items()}
+    return manager
 
 
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
+@cache
+def _owned(pool: type[HTTPConnectionPool]) -> type[HTTPConnectionPool]:
+    if issubclass(pool.ConnectionCls, Connection):
+        return pool
+    connection = type("OwnConnection", (Connection, pool.ConnectionCls), {})
+    return type(pool.__name__, (pool,), {"ConnectionCls": connection})
 
 
 class Connections:
@@ -255,6 +279,9 @@ class Connections:
     def _send(self, parts: SplitResult, headers: Mapping[str, str], exchange: Exchange) -> BaseHTTPResponse:
         manager = self._manager(parts)
         exchange.kept = False
+        left = None if exchange.until is None else exchange.until - time.monotonic()
+        if left is not None and left <= 0:
+            raise Refusal(parts.netloc, "it stalled: it did not answer in time", "stalled")
         _running.exchange = exchange
         try:
             with mapped(parts.netloc):
@@ -262,6 +289,7 @@ class Connections:
                     "GET",
                     parts.geturl(),
                     headers={"Accept-Encoding": "identity", "User-Agent": "pinformers", **headers},
+                    timeout=urllib3.Timeout(total=left, connect=self._timeout, read=self._timeout),
                     redirect=False,
                     retries=False,
                     preload_content=False,
@@ -284,22 +312,12 @@ class Connections:
             return self._managers[key]
 
     def _open(self, scheme: str, proxy: str | None) -> urllib3.PoolManager:
-        options: dict[str, Any] = {"timeout": urllib3.Timeout(connect=self._timeout, read=self._timeout)}
-        options |= {"maxsize": self._kept, "num_pools": 32}
+        options: dict[str, Any] = {"maxsize": self._kept, "num_pools": 32}
         if "https" in (scheme, urlsplit(proxy or "").scheme):
-            options["ssl_context"] = self._tls()
+            options["ssl_context"] = self._network.tls()
         if proxy is not None and proxy.startswith("socks"):
-            return _socks(proxy, options)
-        manager = urllib3.PoolManager(**options) if proxy is None else _proxied(proxy, options)
-        manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
-        return manager
-
-    def _tls(self) -> ssl.SSLContext:
-        try:
-            return self._network.tls()
-        except OSError as exc:
-            where = self._network.ca_bundle or "SSL_CERT_FILE"
-            raise Refusal("TLS", f"the certificates in {where} cannot be read ({exc.strerror or exc})") from exc
+            return owned(_socks(proxy, options))
+        return owned(urllib3.PoolManager(**options) if proxy is None else _proxied(proxy, options))
 
 
 def discard(answer: BaseHTTPResponse) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from urllib3.response import BaseHTTPResponse
+import time
+
+from urllib3 import BaseHTTPResponse
 
 from pinformers._errors import BlockNotFound, SourceUnavailable
 from pinformers.ipfs.ipns import MAX_RECORD
@@ -14,7 +16,7 @@ _PATHS = ("/ipns/{name}?format=ipns-record", "/routing/v1/ipns/{name}")
 
 
 def fetch_record(url: str, name: str, *, timeout: float = 10.0, network: Network | None = None) -> bytes:
-    """Ask the gateway at ``url`` for the record of a name.
+    """Ask the gateway at ``url`` for the record of a name, in two ways, each within ``timeout`` seconds.
 
     Raises SourceUnavailable where it cannot be asked, and BlockNotFound where it has no such record.
     """
@@ -26,8 +28,8 @@ def fetch_record(url: str, name: str, *, timeout: float = 10.0, network: Network
     said: list[str] = []
     try:
         for path in _PATHS:
-            target = gateway.url + path.format(name=name)
-            answer = connections.get(target, {"Accept": MEDIA_TYPE}, Exchange(), gateway.headers)
+            target, exchange = gateway.root + path.format(name=name), Exchange(time.monotonic() + timeout)
+            answer = connections.get(target, {"Accept": MEDIA_TYPE}, exchange, gateway.headers)
             record = _record(answer, gateway.url, said)
             if record:
                 return record

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pinformers._errors import BlockNotFound, SourceError, SourceUnavailable
 from pinformers.ipfs.car import append_car, write_car
@@ -23,18 +23,27 @@ PAUSE = 30.0
 _READ = 1 << 20
 # CIDs in a URL: 60 bytes each, and Go's server takes a megabyte.
 _ARGUMENTS = 1000
+T = TypeVar("T")
 
 
 class KuboNode:
-    """The RPC of one daemon at ``address``, a multiaddr or a URL; ``timeout`` is for each wait, in seconds.
+    """The RPC of one daemon at ``address``, a multiaddr or a URL; ``timeout`` (s) is for each wait and each answer.
 
-    Every method raises SourceUnavailable where the daemon does not answer, and SourceError where it refuses.
+    Every method raises SourceUnavailable where the daemon does not answer, and SourceError where it refuses; those that
+    send or count blocks raise InterruptedError between two of them once ``stop()`` is true.
     """
 
     def __init__(
-        self, address: str, *, token: str | None = None, timeout: float = 60.0, ca_bundle: Path | None = None
+        self,
+        address: str,
+        *,
+        token: str | None = None,
+        timeout: float = 60.0,
+        ca_bundle: Path | None = None,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._rpc, self._timeout = Rpc(address, token=token, timeout=timeout, ca_bundle=ca_bundle), timeout
+        self._stop = stop
 
     @property
     def url(self) -> str:
@@ -83,6 +92,7 @@ class KuboNode:
 
     def has(self, cid: CID) -> bool:
         """Whether its own repo holds a block, and can read it."""
+        self._go_on()
         try:
             self._rpc.read("block/stat", arg=cid, offline=True)
         except SourceUnavailable:
@@ -109,7 +119,7 @@ class KuboNode:
 
     def import_car(self, blocks: Iterable[Block], roots: Sequence[CID]) -> None:
         """Store blocks as they come, and pin nothing."""
-        said = self._rpc.send("dag/import", _car(blocks, roots), pin_roots=False, stats=True)
+        said = self._rpc.send("dag/import", _car(self._held(blocks), roots), pin_roots=False, stats=True)
         if not any("Stats" in line for line in said):
             raise SourceError(NAME, f"it did not take the blocks: {json.dumps(said)[:200]}")
 
@@ -120,7 +130,7 @@ class KuboNode:
         profile = UNIXFS_V1_2025
         said = self._rpc.send(
             "add",
-            _chunks(path),
+            self._held(_chunks(path)),
             f"Abspath: {path}\r\n",
             nocopy=True,
             cid_version=profile.cid_version,
@@ -141,7 +151,9 @@ class KuboNode:
         """
         for start in range(0, len(cids), _ARGUMENTS):
             batch = [str(cid) for cid in cids[start : start + _ARGUMENTS]]
-            self._rpc.read("filestore/verify", arg=batch, remove_bad_blocks=True)
+            # Line by line: it reads a gigabyte from a disk that may be slow.
+            for _ in self._rpc.follow("filestore/verify", arg=batch, remove_bad_blocks=True):
+                pass
 
     # -- pins -------------------------------------------------------------------------------------------------
 
@@ -153,6 +165,7 @@ class KuboNode:
         for said in self._rpc.follow("pin/add", arg=cid, name=short, progress=True):
             if "Pins" in said:
                 return
+            self._go_on()
             if said.get("Progress") != seen:
                 seen, since = int(said.get("Progress") or 0), time.monotonic()
             elif time.monotonic() - since > self._timeout:
@@ -205,6 +218,17 @@ class KuboNode:
     def name_record(self, name: str) -> bytes:
         """Return the signed record of a name, true or not."""
         return self._rpc.read("name/get", 10 << 10, arg=name, wait=15.0)
+
+    # -- inner ------------------------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        if self._stop():
+            raise InterruptedError(f"What was going on with the daemon at {self.url} was stopped.")
+
+    def _held(self, parts: Iterable[T]) -> Iterator[T]:
+        for part in parts:
+            self._go_on()
+            yield part
 
 
 class KuboSource:

@@ -14,18 +14,28 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
-from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import NewConnectionError
 from urllib3.response import BaseHTTPResponse
 
 from pinformers._errors import BlockNotFound, SourceError, SourceUnavailable
-from pinformers.sources.http import Address, Network, discard, is_loopback, mapped, url_of_multiaddr
+from pinformers.sources.http import (
+    Address,
+    Connection,
+    Network,
+    discard,
+    is_loopback,
+    mapped,
+    owned,
+    url_of_multiaddr,
+)
+from pinformers.sources.patience import renew
 
 NAME = "kubo"
 _UNIX = "/unix/"
 _CONNECT = 3.0
 _ANSWER = 4 << 20
+_LINE = 1 << 20
 _BOUNDARY = "pinformers-7d1a3b0c9e5f4d2a8b6c"
 T = TypeVar("T")
 
@@ -33,6 +43,9 @@ T = TypeVar("T")
 def url_of(address: str) -> Address:
     """Read a multiaddr or a URL; raises SourceUnavailable, without a password, for anything else."""
     if address.startswith(_UNIX) and address.strip("/") != "unix":
+        if not hasattr(socket, "AF_UNIX"):
+            reason = "the setting kubo_api names a Unix socket, which Python does not know on this system"
+            raise SourceUnavailable(NAME, f"{reason}; name the RPC by an address like /ip4/127.0.0.1/tcp/5001")
         # Kubo writes /unix//run/ipfs.sock, and the multiaddr library wants one slash.
         return Address(f"{_UNIX}{address[len(_UNIX) :].lstrip('/')}")
     try:
@@ -51,6 +64,7 @@ class _Made(threading.local):
 class Rpc:
     """Calls to one daemon; threads share it, a forked child opens connections of its own.
 
+    ``timeout`` is the seconds for each wait and, with one more for each 32 KiB, for each whole answer.
     No proxy is asked, and ``.netrc`` is not read: the token is the daemon's alone. Every method raises
     SourceUnavailable where the daemon does not answer, or not as Kubo does, and SourceError with the daemon's own words
     where it refuses.
@@ -89,12 +103,9 @@ class Rpc:
     # -- by plain HTTP ----------------------------------------------------------------------------------------
 
     def read(self, command: str, limit: int = _ANSWER, *, wait: float = 0.0, **options: object) -> bytes:
-        """Call ``command`` and return its whole answer, at most ``limit`` bytes; ``wait`` (s) for each of them."""
+        """Call ``command`` and return its whole answer, at most ``limit`` bytes; ``wait`` stands for the timeout."""
         with self._call(command, options, wait=wait) as answer:
-            body = bytes(answer.read(limit + 1))
-        if len(body) > limit:
-            raise SourceUnavailable(NAME, f"its answer to {command} is longer than {limit} bytes")
-        return body
+            return _whole(command, answer, limit)
 
     def send(self, command: str, parts: Iterable[bytes], headers: str = "", **options: object) -> list[dict[str, Any]]:
         """Upload one file as it is made, part headers among it; return the objects that the daemon answers with.
@@ -104,7 +115,7 @@ class Rpc:
         body = _Body(_multipart(parts, headers))
         try:
             with self._call(command, options, body) as answer:
-                text = bytes(answer.read(_ANSWER)).decode(errors="replace")
+                text = _whole(command, answer, _ANSWER).decode(errors="replace")
         except SourceUnavailable:
             if body.problem is not None:
                 raise body.problem from None
@@ -115,12 +126,16 @@ class Rpc:
             raise SourceUnavailable(NAME, f"its answer to {command} is not JSON: {text[:80]!r}") from exc
 
     def follow(self, command: str, **options: object) -> Iterator[dict[str, Any]]:
-        """Call ``command`` and yield the objects of its answer as they come."""
+        """Call ``command`` and yield the objects of its answer as they come, each within the timeout."""
         rest = b""
         with self._call(command, options) as answer:
-            for part in answer.stream(1 << 16):
+            while part := answer.read1(1 << 16):
                 *lines, rest = (rest + part).split(b"\n")
-                yield from (is_json(line) for line in lines if line.strip())
+                if len(rest) > _LINE:
+                    raise SourceUnavailable(NAME, f"its answer to {command} has a line of more than {_LINE} bytes")
+                for line in filter(bytes.strip, lines):
+                    renew(answer)
+                    yield is_json(line)
         if rest.strip():
             yield is_json(rest)
 
@@ -130,7 +145,8 @@ class Rpc:
     ) -> Iterator[BaseHTTPResponse]:
         query = {name.replace("_", "-"): _text(value) for name, value in options.items() if value is not None}
         kind = {} if body is None else {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
-        patience = urllib3.Timeout(connect=_CONNECT, read=wait or self._timeout)
+        # The first one is for sending, too, and a daemon whose disk is busy reads an upload when it can.
+        patience = urllib3.Timeout(connect=_CONNECT if body is None else self._timeout, read=wait or self._timeout)
         with _transport():
             answer = self._open().request(
                 "POST",
@@ -160,16 +176,10 @@ class Rpc:
     def _pool(self) -> urllib3.PoolManager | HTTPConnectionPool:
         if self._unix:
             return _UnixPool(self.url[len(_UNIX) - 1 :])
-        return urllib3.PoolManager(maxsize=16, num_pools=2, **self._tls())
+        return owned(urllib3.PoolManager(maxsize=16, num_pools=2, **self._tls()))
 
     def _tls(self) -> dict[str, Any]:
-        if not self.url.startswith("https:"):
-            return {}
-        try:
-            return {"ssl_context": self._network.tls()}
-        except OSError as exc:
-            where, why = self._network.ca_bundle or "SSL_CERT_FILE", exc.strerror or exc
-            raise SourceUnavailable(NAME, f"the certificates in {where} cannot be read ({why})") from exc
+        return {"ssl_context": self._network.tls()} if self.url.startswith("https:") else {}
 
     def _client(self) -> Any:
         made = self._made.client
@@ -185,18 +195,19 @@ class Rpc:
         return made[1]
 
     def _settle(self, session: Any) -> None:
-        """Have a session of requests do as our own connections do."""
+        """Have a session of requests use connections as ours are."""
         # Else a password in ~/.netrc stands before the token, and a proxy is sent what is for localhost.
         session.trust_env = False
         session.verify = str(self._network.ca_bundle or "") or True
         tls = self._tls()
         for adapter in session.adapters.values():
             # An argument that urllib3 2 warns of; the filters of warnings are the process's, not this thread's.
-            adapter.poolmanager.connection_pool_kw.pop("strict", None)
-            adapter.poolmanager.connection_pool_kw.update(tls)
+            pools = owned(adapter.poolmanager)
+            pools.connection_pool_kw.pop("strict", None)
+            pools.connection_pool_kw.update(tls)
 
 
-class _UnixConnection(HTTPConnection):
+class _UnixConnection(Connection):
     """A connection to a socket in the file system."""
 
     def __init__(self, *args: Any, path: str, **kwargs: Any) -> None:
@@ -206,7 +217,7 @@ class _UnixConnection(HTTPConnection):
     def connect(self) -> None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            sock.settimeout(_CONNECT)
+            sock.settimeout(self.timeout)
             sock.connect(self._path)
         except OSError as exc:
             sock.close()
@@ -230,6 +241,13 @@ def _multiaddr(url: str) -> tuple[str, str]:
     except ValueError:
         kind = "dns"
     return f"/{kind}/{host}/tcp/{port}/{parts.scheme}", f"{parts.path}/api/v0".lstrip("/")
+
+
+def _whole(command: str, answer: BaseHTTPResponse, limit: int) -> bytes:
+    body = bytes(answer.read(limit + 1))
+    if len(body) > limit:
+        raise SourceUnavailable(NAME, f"its answer to {command} is longer than {limit} bytes")
+    return body
 
 
 def is_json(body: bytes) -> Any:
@@ -319,5 +337,6 @@ def _client_errors() -> Iterator[None]:
     except OSError as exc:
         if isinstance(exc, SourceError):
             raise
-        # Of requests: ipfshttpclient lets through what happens after the headers.
-        raise SourceUnavailable(NAME, "the connection broke") from exc
+        # Of requests, around an error of urllib3: ipfshttpclient lets through what happens after the headers.
+        late = bool(exc.args) and isinstance(exc.args[0], urllib3.exceptions.TimeoutError)
+        raise SourceUnavailable(NAME, "it did not answer in time" if late else "the connection broke") from exc

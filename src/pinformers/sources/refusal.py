@@ -19,7 +19,7 @@ def words(exc: Exception) -> tuple[str, Kind]:
     if isinstance(exc, exceptions.ConnectTimeoutError):
         return "it stalled: no connection came about in time", "stalled"
     if isinstance(exc, exceptions.TimeoutError):
-        return "it stalled: no byte came in time", "stalled"
+        return "it stalled: no byte, or too few of them, came in time", "stalled"
     if isinstance(exc, exceptions.SSLError):
         return f"TLS failed ({_cause(exc)}); REQUESTS_CA_BUNDLE or SSL_CERT_FILE name other certificates", "failed"
     if isinstance(exc, exceptions.ProtocolError | OSError):

@@ -8,18 +8,17 @@ import time
 from collections.abc import Iterator
 from typing import BinaryIO, cast
 
-from urllib3.response import BaseHTTPResponse, HTTPResponse
+from urllib3 import BaseHTTPResponse, HTTPResponse
 
 from pinformers._errors import BadCar, BadCID, BlockMismatch, Refusal
 from pinformers.ipfs.car import read_car
 from pinformers.ipfs.cid import CID, Block
 from pinformers.ipfs.dagpb import MAX_BLOCK
 from pinformers.sources.http import Address, Connections, Exchange, discard, mapped
+from pinformers.sources.patience import SLOWEST as SLOWEST
 
 RAW_TYPE = "application/vnd.ipld.raw"
 CAR_TYPE = "application/vnd.ipld.car"
-# Below this many bytes a second a gateway counts as stalled, although bytes come.
-SLOWEST = 32 << 10
 # A CAR of one block: its header, the block's length and CID.
 _CAR_AROUND = 1 << 16
 
@@ -34,7 +33,7 @@ class Gateway:
 
     def __init__(self, address: Address) -> None:
         self.url = address.url
-        self._base = address.url.removesuffix("/ipfs")
+        self._base = address.root
         self._secret = address.headers
         self._raw = True
 

@@ -115,3 +115,9 @@ def test_remove_takes_only_this_finder(package: Path) -> None:
     assert two.installed
     two.remove()
     assert sys.meta_path == before
+
+
+def test_the_source_is_found_through_the_class_of_the_loader_as_jedi_asks(seen: list[tuple[str, ModuleType]]) -> None:
+    spec = importlib.util.find_spec(f"{PACKAGE}.child")
+    assert spec is not None and spec.loader is not None
+    assert "print" in type(spec.loader).get_source(spec.loader, spec.name)  # type: ignore[attr-defined]

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
 import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from pinformers.pinning import unpacking
 from pinformers.pinning.archive import export_model, written_aside
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.pinned import PinnedRepo
+from pinformers.pinning.records import aside
 from pinformers.pinning.resolver import Resolver
 from pinformers.pinning.unpacking import Imported, Parcel, import_model
 
@@ -200,7 +203,10 @@ def test_a_changed_or_missing_file_is_not_exported_and_nothing_is_left(tmp_path:
     out = tmp_path / "model.car"
     for spoil in (lambda: target.write_bytes(b"x" * 150), target.unlink):
         spoil()
-        with pytest.raises(PinError, match="verify --repair"), written_aside(out) as stream:
+        with (
+            pytest.raises(PinError, match=r"verify --repair|pinformers pin org/model. brings it"),
+            written_aside(out) as stream,
+        ):
             export_model(room.resolver.catalog, room.pinned, stream)
         assert [path.name for path in tmp_path.iterdir() if "car" in path.name] == []
 
@@ -215,3 +221,42 @@ def test_an_export_replaces_a_file_when_it_is_complete(small: Sender, tmp_path: 
     with written_aside(out) as stream:
         export_model(small.resolver.catalog, small.pinned, stream)
     assert out.read_bytes() == small.car
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs pipes with names")
+def test_into_what_is_no_file_it_is_written_as_it_is(small: Sender, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
+    reader.start()
+    with written_aside(pipe) as stream:
+        export_model(small.resolver.catalog, small.pinned, stream)
+    reader.join(30)
+    assert (got, os.listdir(tmp_path)) == ([small.car], ["pipe"])
+    assert pipe.is_fifo()
+    main, terminal = os.openpty()
+    try:
+        with pytest.raises(PinError, match="a terminal shows no CAR file"), written_aside(Path(os.ttyname(terminal))):
+            pass
+    finally:
+        os.close(main)
+        os.close(terminal)
+
+
+def test_what_a_killed_export_left_goes_with_the_next_one_to_that_file(tmp_path: Path) -> None:
+    out = tmp_path / "model.car"
+    old, young, others = aside(out), aside(out), tmp_path / ".model.car.backup.staging"
+    for path in (old, young, others):
+        path.write_bytes(b"half")
+    for path in (old, others):
+        os.utime(path, (1, 1))
+    with written_aside(out) as stream:
+        stream.write(b"whole")
+    assert {path.name for path in tmp_path.iterdir()} == {out.name, young.name, others.name}
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught, written_aside(tmp_path / "model.car"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "model.car")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -11,7 +12,7 @@ from huggingface_hub.utils import WeakFileLock
 
 from hub_stub import HubStub
 from pin_rooms import FILES, REPO, fill_cache, tree
-from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.cache import PART, RepoCache
 
 COMMIT = "c" * 40
 ETAG = "e" * 40
@@ -170,3 +171,27 @@ def test_one_name_for_a_cache_whatever_links_lead_to_it(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert RepoCache(str(tmp_path / "link"), REPO).cache_dir == RepoCache(str(tmp_path / "real"), REPO).cache_dir
+
+
+def test_the_part_of_another_file_is_neither_taken_up_nor_dropped(cache: RepoCache, tmp_path: Path) -> None:
+    ours, theirs = (cache.blob(f"{ETAG}{name}{PART}") for name in (".01234567", ".0.01234567"))
+    linked = cache.file(COMMIT, f"a.txt.01234567{PART}")
+    for part in (ours, theirs, tmp_path / "blob"):
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(b"half")
+    linked.parent.mkdir(parents=True)
+    # A file of the repo: it has a name like those of ours, and is a link as they never are.
+    linked.symlink_to(tmp_path / "blob")
+    cache.add_file(COMMIT, "a.txt", ETAG, writes(b"whole"))
+    assert [part.exists() for part in (ours, theirs)] == [False, True]
+    cache.drop_parts()
+    assert [part.exists() for part in (theirs, linked)] == [True, True]
+
+
+def test_a_full_disk_names_the_file(cache: RepoCache) -> None:
+    def fill(_: BinaryIO) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError) as caught:
+        cache.add_file(COMMIT, "a.txt", ETAG, fill)
+    assert caught.value.filename == str(cache.blob(ETAG))

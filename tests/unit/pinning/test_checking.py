@@ -150,6 +150,13 @@ def test_a_repair_asks_the_hub_client_for_a_file_of_the_hub(resolver: Resolver, 
     assert resolver.catalog.place(theirs, resolver.default_cache).made == frozenset()
 
 
+def test_a_repair_from_given_sources_asks_nobody_else(resolver: Resolver, theirs: Pin, hub: HubStub) -> None:
+    spoil(resolver, theirs, "config.json")
+    with pytest.raises(PinError, match="it cannot be mended"):
+        repair(resolver, only_bad(resolver, theirs), [])
+    assert hub.requests == []
+
+
 def test_a_hub_that_does_not_answer_is_one_sentence(
     resolver: Resolver, theirs: Pin, hub: HubStub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

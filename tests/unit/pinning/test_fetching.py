@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import hashlib
+import os
 import random
+import subprocess
+import sys
 import threading
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from environment import clean_env
 from ipfs_data import MemoryStore
 from pin_rooms import REPO
 from pinformers._errors import BlockMismatch, BlockNotFound, SourceError
@@ -119,7 +124,7 @@ def test_a_part_longer_than_the_file_or_of_other_bytes_is_overwritten(tmp_path: 
         room = Room(tmp_path / str(len(junk)) / junk[:1].hex(), CONTENT)
         blobs = room.cache.folder / "blobs"
         blobs.mkdir(parents=True)
-        (blobs / f"{room.file.sha256}.0123{PART}").write_bytes(junk)
+        (blobs / f"{room.file.sha256}.01234567{PART}").write_bytes(junk)
         room.fetch(Counting(room.store))
 
 
@@ -182,3 +187,42 @@ def test_ahead_asks_only_for_what_ends_behind_the_start() -> None:
     ahead.fetch(dag.cid)
     ahead.close()
     assert len([cid for cid in asked if cid.codec == 0x55]) <= 3
+
+
+SILENT = """
+import sys, threading
+from pathlib import Path
+from pinformers._errors import BlockNotFound, SourceError
+from pinformers.ipfs import CID
+from test_fetching import CONTENT, Room, leaf
+
+room, began = Room(Path(sys.argv[1]), CONTENT), threading.Event()
+
+class Silent:
+    name, local = "silent", False
+
+    def block(self, cid):
+        if cid in (leaf(6), leaf(7)):
+            began.set()
+            threading.Event().wait()
+        if cid == leaf(5):
+            began.wait()
+            raise BlockNotFound(self.name, "it has no more")
+        return room.store(cid)
+
+try:
+    room.fetch(Silent())
+except SourceError:
+    print("given up")
+"""
+
+
+def leaf(number: int) -> CID:
+    return CID.raw(hashlib.sha256(CONTENT[number * SMALL.chunk : (number + 1) * SMALL.chunk]).digest())
+
+
+def test_an_answer_that_never_comes_does_not_keep_the_interpreter(tmp_path: Path) -> None:
+    env = clean_env(tmp_path / "home", PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
+    command = [sys.executable, "-c", SILENT, str(tmp_path)]
+    done = subprocess.run(command, cwd=Path(__file__).parent, env=env, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "given up\n", done.stderr

@@ -14,7 +14,7 @@ import pytest
 from hub_stub import HubStub
 from pin_rooms import FILES, PIN, REPO, MemorySource, fill_cache, make_resolver, pinned, tree, write_folder
 from pinformers._errors import BlockMismatch, PinError
-from pinformers.ipfs.cid import CID
+from pinformers.ipfs.cid import CID, Verified
 from pinformers.ipfs.dag import read_file
 from pinformers.pinning.adoption import Adoption, Facts, Watch
 from pinformers.pinning.cache import RepoCache
@@ -26,6 +26,25 @@ from pinformers.pinning.recorder import Job, Recorder
 from pinformers.pinning.removal import remove_pin
 from pinformers.pinning.resolver import Resolver, local_files
 from pinformers.sources.base import Chain
+
+
+class Forger:
+    """A plug-in that knows how our own sources say that they have verified a block."""
+
+    name, local = "forger", True
+
+    def block(self, cid: CID) -> bytes:
+        block = Verified(b"evil")
+        block.multihash = (cid.hash_code, cid.digest)
+        return block
+
+
+def test_a_plug_in_is_believed_no_proof_and_is_not_asked_again() -> None:
+    cid = CID.parse(pinned(b"good").cid)
+    chain = Chain([Forger(), MemorySource({cid: b"good"})])
+    assert chain.fetch(cid) == b"good"
+    assert chain.dropped == ["forger"]
+    assert chain.fetch(cid) == b"good" and chain.served == {"memory": 2}
 
 
 @pytest.fixture

@@ -204,7 +204,7 @@ def without(number: int) -> Change:
 
 FAULTS: dict[str, tuple[Change, int, str]] = {
     "another format": (put(1, "pinformers-lock 2"), 1, "the first line of a lockfile is 'pinformers-lock 1'"),
-    "a byte order mark": (put(1, "\ufeff" + HEAD), 1, "the first line of a lockfile"),
+    "a byte order mark": (put(1, "\ufeff" + HEAD), 1, "a byte order mark (BOM) stands before"),
     "a comment": (put(2, "# note"), 2, "a line is 'model ...'"),
     "an unknown word": (change(5, "root", "rout"), 5, "'rout' is none of the words"),
     "a line outside a model": (put(2, "  listed yes"), 2, "a line is 'model ...'"),
@@ -334,3 +334,14 @@ def test_the_blocks_of_a_file_are_as_many_bytes_as_hashing_it_says(size: int, tm
     with path.open("wb") as out:
         out.truncate(size)
     assert dag_size(size) == hash_file(path).dag_size
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs links")
+def test_a_link_to_a_lockfile_stays_one(model: Pin, tmp_path: Path) -> None:
+    shared, path = tmp_path / "shared" / "real.lock", tmp_path / NAME
+    shared.parent.mkdir()
+    path.symlink_to(os.path.join("shared", "real.lock"))
+    for revision in ("main", "v1"):
+        write_lock(path, Lock({(model.repo, revision): model}))
+        assert path.is_symlink()
+        assert set(read_lock(shared).pins) == {(model.repo, revision)}

@@ -10,7 +10,8 @@ from hub_stub import HubStub
 from pin_rooms import FILES, PIN, REPO, MemorySource, pinned
 from pinformers._errors import LockMismatch, NotLocked, PinError, SourceUnavailable
 from pinformers.ipfs.cid import CID
-from pinformers.pinning.catalog import Catalog
+from pinformers.pinning.catalog import Catalog, Place
+from pinformers.pinning.lockfile import Lock as LockFile
 from pinformers.pinning.lookup import Found, Lookup
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.resolver import Policy, Resolver
@@ -98,6 +99,56 @@ def test_a_shared_catalog_that_names_other_bytes_for_a_known_file_is_refused(
     assert resolver(Lookup(catalog, shelves=lambda: [shelf]), tmp_path).find(REPO, "main") is None
     assert "it is refused" in caplog.text
     assert catalog.pin(REPO, PIN.commit) == PIN
+
+
+def test_a_catalog_that_names_other_bytes_for_a_locked_commit_is_refused_under_any_name(
+    catalog: Catalog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lock = LockFile({(REPO, "main"): PIN})
+    liar, honest = Names("liar", {(REPO, "v1"): OTHER}), Names("honest", {(REPO, "v1"): PIN})
+    found = resolver(Lookup(catalog, lambda: lock, lambda: [liar, honest]), tmp_path).find(REPO, "v1")
+    assert found is not None and found.pin.files == PIN.files
+    said = f"it says {OTHER.root} for {REPO}@{PIN.commit[:12]} and pinformers.lock {PIN.root}"
+    assert f"The catalog liar is refused: {said}." in caplog.text
+
+
+def test_what_a_catalog_said_before_yields_to_the_lockfile_while_no_file_of_it_is_here(
+    catalog: Catalog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    liar = Names("liar", {(REPO, "v1"): OTHER})
+    assert resolver(Lookup(catalog, shelves=lambda: [liar]), tmp_path).find(REPO, "v1") is not None
+    locked = resolver(Lookup(catalog, lambda: Lock("pinformers.lock", {(REPO, "main"): PIN})), tmp_path)
+    found = locked.resolve(REPO, "main")
+    assert found is not None and found.pin.files == PIN.files
+    assert "What liar said of" in caplog.text
+    # Bytes that are here are another matter.
+    catalog.remove(found.pin)
+    cache = str(tmp_path / "hub")
+    catalog.add(dataclasses.replace(OTHER, learned="liar"), Place(cache, dict.fromkeys(OTHER.files, (1, 1, 1))))
+    with pytest.raises(LockMismatch):
+        locked.resolve(REPO, "main")
+
+
+def test_a_file_that_no_load_wanted_before_is_asked_of_shared_catalogs(catalog: Catalog, tmp_path: Path) -> None:
+    files = {path: pinned(content) for path, content in FILES.items()}
+    blocks = MemorySource({CID.parse(file.cid): FILES[path] for path, file in files.items()})
+    whole = dataclasses.replace(PIN, files=files, listed=True)
+    part = dataclasses.replace(whole, files={"config.json": whole.files["config.json"]}, listed=False)
+    catalog.add(part)
+    catalog.set_ref(REPO, "main", part.commit)
+    shelf = Names("shared", {(REPO, part.commit): whole})
+    lookup = Lookup(catalog, shelves=lambda: [shelf])
+    here = Resolver(lookup, str(tmp_path / "hub"), [blocks], Policy(), None)
+    found = here.resolve(REPO, None)
+    assert found is not None
+    assert found.deliver(["config.json"]) and shelf.asked == 0
+    assert not found.deliver(["sub/vocab.txt"], local=True) and shelf.asked == 0
+    assert found.deliver(["sub/vocab.txt", "config.json"]) and shelf.asked == 1
+    # What it knows is ours from now on, and what it does not know is not asked for again.
+    assert not found.deliver(["other.bin"]) or found.has("other.bin") is False
+    again = here.resolve(REPO, None)
+    assert again is not None and again.pin.files == whole.files
+    assert shelf.asked == 1
 
 
 def test_a_local_pin_of_other_bytes_than_the_lockfile_names_is_refused(catalog: Catalog, tmp_path: Path) -> None:

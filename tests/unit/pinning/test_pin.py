@@ -17,7 +17,10 @@ def test_json_and_back() -> None:
     assert value["root"] == PIN.root == str(PIN.directory().cid)
 
 
-@pytest.mark.parametrize("path", ["", "/etc/passwd", "../x", "a/../b", "a//b", ".", "a/.", "a\\b", "a\x00b", "a/"])
+@pytest.mark.parametrize(
+    "path",
+    ["", "/etc/passwd", "../x", "a/../b", "a//b", ".", "a/.", "a\\b", "a\x00b", "a/", "a\nb", "\x1b[31m", "\x9b31m"],
+)
 def test_a_path_that_leaves_the_folder_is_refused(path: str) -> None:
     with pytest.raises(PinError, match="not a relative path"):
         check_path(path)

@@ -15,7 +15,8 @@ from pinformers._errors import PinError, SourceError, SourceUnavailable
 from pinformers.ipfs import CID, Block, hash_file, read_file
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.pin import Pin
-from pinformers.pinning.publishing import Published, publish, published
+from pinformers.pinning.publishing import Published, Withdrawal, publish, published
+from pinformers.pinning.removal import remove_pin
 
 BIG = "model.safetensors"
 
@@ -192,6 +193,31 @@ def test_the_older_root_goes_when_the_newer_one_is_pinned(room: Room) -> None:
     room.publish(part)
     assert room.publish().root == room.pin.root != part.root
     assert list(room.node.pinned) == [CID.parse(room.pin.root)]
+
+
+def test_what_another_machine_keeps_of_the_same_commit_stays(room: Room, tmp_path: Path) -> None:
+    """Two machines share the daemon; one has all files, the other loads more of them with time."""
+    room.publish()
+    other = Room(tmp_path / "other")
+    other.node = room.node
+    roots = [room.pin.root]
+    for count in (1, 2):
+        some = dict(list(other.pin.files.items())[:count])
+        roots.append(other.publish(dataclasses.replace(other.pin, files=some)).root)
+        assert set(room.node.pinned) == {CID.parse(roots[0]), CID.parse(roots[-1])}
+    assert len(set(roots)) == 3
+    withdrawal = Withdrawal(other.catalog, other.pin)
+    remove_pin(other.catalog, other.pin)
+    assert withdrawal.carry_out(room.node)
+    assert list(room.node.pinned) == [CID.parse(room.pin.root)]
+
+
+def test_an_older_root_under_another_name_stays(room: Room) -> None:
+    part = dataclasses.replace(room.pin, files={"config.json": room.pin.files["config.json"]})
+    room.publish(part)
+    room.node.pinned[CID.parse(part.root)] = "mine"
+    room.publish()
+    assert room.node.pinned[CID.parse(part.root)] == "mine"
 
 
 def test_a_pin_of_the_same_folder_by_somebody_else_stays(room: Room) -> None:

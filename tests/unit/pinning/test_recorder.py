@@ -59,7 +59,7 @@ def test_what_one_process_left_the_next_takes_up(catalog: Catalog, tmp_path: Pat
     first = Recorder(catalog)
     with first.loading():
         first.add(job(tmp_path, commit, Facts(info={"pipeline_tag": "x"})))
-        first._stopped = True
+        first._pace.stopped = True
     assert len(journals(catalog)) == 1
     second = Recorder(Catalog(catalog.state_dir))
     assert second.flush(30)
@@ -127,7 +127,7 @@ def test_a_forked_child_can_record_too(catalog: Catalog, tmp_path: Path, commit:
     held = threading.Event()
 
     def hold() -> None:
-        with recorder._wake:
+        with recorder._pace.wake:
             held.set()
             time.sleep(0.5)
 
@@ -189,17 +189,17 @@ def test_a_flush_that_is_interrupted_makes_no_later_load_slower(
 
     recorder = Recorder(catalog)
     with recorder.loading():
-        assert not recorder._may_run()
-        monkeypatch.setattr(recorder._wake, "wait_for", interrupted)
+        assert not recorder._pace.may_run()
+        monkeypatch.setattr(recorder._pace.wake, "wait_for", interrupted)
         with pytest.raises(KeyboardInterrupt):
             recorder.flush(30)
-        assert not recorder._may_run()
+        assert not recorder._pace.may_run()
 
 
 def test_a_child_that_was_forked_inside_a_load_may_record(catalog: Catalog) -> None:
     recorder = Recorder(catalog)
     with recorder.loading():
         recorder.forked()
-    assert recorder._may_run()
+    assert recorder._pace.may_run()
     with recorder.loading():
-        assert not recorder._may_run()
+        assert not recorder._pace.may_run()

@@ -70,3 +70,22 @@ def test_a_full_disk_names_the_record(tmp_path: Path, monkeypatch: pytest.Monkey
     assert caught.value.filename == str(tmp_path / "record.json")
     assert records.reason(caught.value) == "No space left on device"
     assert records.reason(OSError("odd")) == "odd"
+
+
+def test_what_cannot_be_replaced_is_called_by_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError) as caught:
+        records.write_bytes(tmp_path / "folder", b"x")
+    assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / "folder"), None)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_what_was_left_aside_of_one_file_is_told_from_all_others(tmp_path: Path) -> None:
+    path = tmp_path / "a[b].car"
+    left = [records.aside(path) for _ in range(2)]
+    others = [
+        tmp_path / name for name in (".a[b].car.staging", ".b.car.01234567.staging", ".a[b].car.0123456x.staging")
+    ]
+    for one in (*left, *others):
+        one.touch()
+    assert set(records.left_aside(path)) == set(left)

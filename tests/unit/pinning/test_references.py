@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,14 +16,15 @@ from ipfs_folder import Blocks, add_file, add_folder
 from pin_rooms import MemorySource, make_resolver, write_folder
 from pinformers._errors import BlockNotFound, NotLocked, PinError, SourceUnavailable
 from pinformers.ipfs import CID, UNIXFS_V1_2025, V0_2015, Profile, build_directory, hash_file
-from pinformers.ipfs.dagpb import DIRECTORY_MESSAGE, encode_link, encode_node
+from pinformers.ipfs.dagpb import DIRECTORY_MESSAGE, encode_link, encode_node, file_message
 from pinformers.ipfs.unixfs import Entry
 from pinformers.pinning.adoption import folder_nodes
 from pinformers.pinning.checking import check, repair
+from pinformers.pinning.lockfile import Lock
 from pinformers.pinning.lookup import Lookup
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.pinned import PinnedRepo
-from pinformers.pinning.references import Reference, commit_of, repo_name
+from pinformers.pinning.references import Reference, References, commit_of, repo_name
 from pinformers.pinning.removal import remove_pin
 from pinformers.pinning.reporting import explanation, summary
 from pinformers.pinning.resolver import Resolver
@@ -244,10 +246,78 @@ def test_a_revision_beside_a_cid_is_refused(v0: Room) -> None:
     assert v0.resolver.refer("org/model", "v1") is None
 
 
-def test_locked_refuses_it_like_any_other_model(v0: Room) -> None:
-    v0.resolver.lookup = Lookup(v0.resolver.catalog, locked=True)
-    with pytest.raises(NotLocked):
-        v0.refer()
+def test_a_source_that_stalls_for_one_model_holds_up_no_other(v0: Room, tmp_path: Path) -> None:
+    asked, release = threading.Event(), threading.Event()
+    other = Room(tmp_path / "other", UNIXFS_V1_2025)
+
+    class Stalls(MemorySource):
+        def block(self, cid: CID) -> bytes:
+            if cid == other.root:
+                asked.set()
+                release.wait(20)
+            return super().block(cid)
+
+    resolver = v0.opened(Stalls({**v0.blocks, **other.blocks}))
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(resolver.refer, f"ipfs://{other.root}", None)
+        assert asked.wait(20)
+        assert resolver.refer(f"ipfs://{v0.root}", None) is not None
+        assert not waiting.done()
+        release.set()
+        assert waiting.result(20) is not None
+
+
+def test_folders_that_hold_the_same_folder_twice_are_asked_for_once(tmp_path: Path) -> None:
+    blocks = Blocks()
+    cid, size = add_file(b"x", blocks)
+    for _ in range(10):
+        node = UNIXFS_V1_2025.node(
+            encode_node([encode_link(cid, name, size) for name in (b"a", b"b")], DIRECTORY_MESSAGE)
+        )
+        cid, size = node.cid, 2 * size + len(node.data)
+        blocks[cid] = node.data
+    source = MemorySource(blocks)
+    resolver = make_resolver(tmp_path)
+    resolver.references = References(resolver.catalog, [source], resolver.ledger)
+    found = resolver.refer(f"ipfs://{cid}", None)
+    assert found is not None and len(found.pin.files) == 1024
+    assert source.asked == 10
+
+
+def test_a_file_that_unfolds_to_more_than_the_disk_has_is_refused_before_a_byte(tmp_path: Path) -> None:
+    blocks = Blocks()
+    cid, size = add_file(bytes(1 << 20), blocks)
+    whole = 1 << 20
+    for _ in range(4):
+        node = UNIXFS_V1_2025.node(encode_node([encode_link(cid, b"", size)] * 1000, file_message([whole] * 1000)))
+        cid, whole = node.cid, 1000 * whole
+        blocks[cid] = node.data
+    folder = UNIXFS_V1_2025.node(encode_node([encode_link(cid, b"model.safetensors", size)], DIRECTORY_MESSAGE))
+    blocks[folder.cid] = folder.data
+    resolver = make_resolver(tmp_path)
+    source = MemorySource(blocks)
+    resolver.references, resolver.sources = References(resolver.catalog, [source], resolver.ledger), [source]
+    found = resolver.refer(f"ipfs://{folder.cid}", None)
+    assert found is not None
+    with pytest.raises(PinError, match="make room first"):
+        found.deliver(["model.safetensors"])
+    assert source.asked < 10
+    assert not list((tmp_path / "hub").rglob("*.incomplete"))
+
+
+def test_locked_refuses_it_unless_a_locked_model_has_every_file_of_it(v0: Room) -> None:
+    here = v0.refer().pin
+    whole = dataclasses.replace(here, repo="org/model")
+    half = dataclasses.replace(whole, files=dict(list(here.files.items())[1:]))
+    for locks, allowed in ((), False), ((half,), False), ((half, whole), True):
+        lock = Lock({(pin.repo, str(number)): pin for number, pin in enumerate(locks)})
+        for held in (lambda: None, lambda lock=lock: lock):  # type: ignore[misc]
+            v0.resolver.lookup = Lookup(v0.resolver.catalog, held, locked=True)
+            if allowed and held() is not None:
+                assert v0.refer().pin == here
+                continue
+            with pytest.raises(NotLocked, match=r"holds files that are not in .*pin it under a model's name"):
+                v0.refer()
 
 
 @pytest.mark.parametrize("change", ["wrong block", "no block"])

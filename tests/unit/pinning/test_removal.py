@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 from hub_stub import HubStub
 from pin_rooms import FILES, REPO, fill_cache, make_resolver, tree, write_folder
+from pinformers._errors import PinError
 from pinformers.pinning.adoption import Adoption, Facts, Watch
-from pinformers.pinning.cache import STAGING, RepoCache
+from pinformers.pinning.cache import PART, STAGING, RepoCache
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.recorder import Job
-from pinformers.pinning.records import write_json
+from pinformers.pinning.records import lock, write_json
 from pinformers.pinning.removal import Removal, remove_pin, remove_place
 from pinformers.pinning.resolver import Resolver
 
@@ -173,3 +178,48 @@ def test_a_link_that_a_killed_repair_set_aside_keeps_no_blob(tmp_path: Path) -> 
     removal = remove(resolver, pin)
     assert removal.kept == {}
     assert not blob.exists()
+
+
+def test_halves_of_its_files_go_too_but_for_what_others_are_fetching(resolver: Resolver, tmp_path: Path) -> None:
+    pin = bring(resolver, tmp_path / "folder")
+    cache, file = RepoCache(resolver.default_cache, REPO), pin.files["model.safetensors"]
+    name = file.etag or file.sha256
+    dag = resolver.catalog.dag_path(file.cid)
+    parts = [
+        cache.blob(name).with_name(f"{name}.01234567{PART}"),
+        cache.file(pin.commit, f"model.safetensors.01234567{PART}"),
+        dag.with_name(f"{dag.name}.part"),
+    ]
+    others = cache.file(pin.commit, f"model.safetensors.mine.01234567{PART}")
+    entry = pin.files["config.json"]
+    busy = cache.blob(f"{entry.etag or entry.sha256}.01234567{PART}")
+    for part in (*parts, others, busy):
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(b"half")
+    with lock(tmp_path / "hub" / ".locks" / cache.folder.name / f"{entry.etag or entry.sha256}.lock", 1):
+        remove_pin(resolver.catalog, pin, lock_timeout=0.05)
+    assert [part for part in parts if part.exists()] == []
+    assert others.exists()
+    assert busy.exists()
+
+
+def test_nothing_goes_where_the_records_cannot(
+    resolver: Resolver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin = bring(resolver, tmp_path / "folder")
+    before = tree(tmp_path / "hub" / "models--org--model")
+
+    def failing(number: int) -> Callable[..., IO[bytes]]:
+        def make(**_: object) -> IO[bytes]:
+            raise OSError(number, os.strerror(number))
+
+        return make
+
+    # Stands for a file system that is mounted read-only: whoever runs the tests may be root.
+    monkeypatch.setattr(tempfile, "TemporaryFile", failing(errno.EROFS))
+    with pytest.raises(PinError, match="so nothing was removed"):
+        remove(resolver, pin)
+    assert tree(tmp_path / "hub" / "models--org--model") == before
+    monkeypatch.setattr(tempfile, "TemporaryFile", failing(errno.ENOSPC))
+    remove(resolver, pin)
+    assert files_below(tmp_path / "hub") == []

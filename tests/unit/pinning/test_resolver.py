@@ -199,6 +199,17 @@ def test_a_lying_source_is_dropped_and_the_next_goes_on(pinned: PinnedRepo, reso
     assert honest.asked in (len(truth) - 3, len(truth) - 2)
 
 
+def test_a_blob_that_was_spoiled_is_made_visible_by_no_link_of_ours(pinned: PinnedRepo, resolver: Resolver) -> None:
+    link = pinned.cache.file(pinned.commit, "config.json")
+    blob = link.resolve()
+    blob.write_bytes(b"spoiled")
+    link.unlink()
+    found = resolver.resolve(REPO, "main")
+    assert found is not None
+    assert not found.deliver(["config.json"])
+    assert not os.path.lexists(link) and blob.read_bytes() == b"spoiled"
+
+
 def test_nothing_false_becomes_visible(pinned: PinnedRepo, resolver: Resolver, tmp_path: Path) -> None:
     file = pinned.pin.files["config.json"]
     liar = MemorySource({CID.parse(file.cid): b"lies"}, "liar")

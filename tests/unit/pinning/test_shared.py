@@ -289,6 +289,14 @@ def test_times(text: str) -> None:
     assert moment(text) == 1_795_176_000 * 10**9
 
 
+@pytest.mark.parametrize(
+    "text", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "2026-11-20T12:00:00", "yesterday", None]
+)
+def test_what_is_no_time_or_leads_to_none_that_can_be_written(text: object) -> None:
+    with pytest.raises(PinError, match="this is no time"):
+        moment(text)
+
+
 # -- publishing -----------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pin_rooms import FILES, REPO, make_resolver, tree, write_folder
+from hub_stub import HubStub
+from pin_rooms import FILES, REPO, fill_cache, make_resolver, tree, write_folder
 from pinformers.pinning import sweeping
 from pinformers.pinning.adoption import keep_blocks
 from pinformers.pinning.cache import PART, RepoCache
@@ -55,7 +56,7 @@ def test_our_staging_goes_when_it_is_old_and_the_hub_clients_never(
     ours = blobs / f"{'a' * 40}.01234567{sweeping.STAGING}"
     young = blobs / f"{'b' * 40}.01234567{sweeping.STAGING}"
     theirs = blobs / f"{'c' * 40}.01234567.incomplete"
-    record = tmp_path / "pinformers" / "pins" / "models--org--model" / ".x.json.abc.staging"
+    record = tmp_path / "pinformers" / "pins" / "models--org--model" / ".x.json.0123abcd.staging"
     for path in (ours, young, theirs, record):
         path.write_bytes(b"half")
     age(ours, theirs, record)
@@ -163,3 +164,47 @@ def test_the_part_of_a_fetch_goes_when_nobody_took_it_up(resolver: Resolver, pin
     assert garbage(resolver) == []
     age(part)
     assert [item.path for item in garbage(resolver)] == [part]
+
+
+LIKE_OURS = [
+    ".weights.staging",
+    ".weights.01234567.staging",
+    "x.pinformers.incomplete",
+    f"config.json.01234567{sweeping.STAGING}",
+    f"sub/gone.01234567{PART}",
+]
+
+
+def test_a_model_file_of_whatever_name_stays(
+    resolver: Resolver, hub: HubStub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "AGE", -1)
+    files = dict(FILES) | {name: name.encode() for name in LIKE_OURS}
+    ours = pin_folder(resolver, write_folder(tmp_path / "folder", files), "org/ours").pin
+    assert set(ours.files) == set(files)
+    commit = fill_cache(hub, tmp_path / "hub", files)
+    (tmp_path / "hub" / "models--org--model" / "snapshots" / commit / "config.json").unlink()
+    before = tree(tmp_path / "hub")
+    assert garbage(resolver) == []
+    # Also where nobody kept a listing, and the pin is gone.
+    shutil.rmtree(tmp_path / "hub" / "models--org--model" / "trees")
+    shutil.rmtree(tmp_path / "pinformers")
+    for found in garbage(resolver):
+        found.sweep()
+    assert {name for name in before if name not in tree(tmp_path / "hub") and "trees" not in name} == set()
+
+
+def test_a_model_file_below_our_records_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "AGE", -1)
+    resolver = make_resolver(tmp_path, state_dir=tmp_path, cache_dir=tmp_path / "hub")
+    pin_folder(resolver, write_folder(tmp_path / "folder", {LIKE_OURS[1]: b"model"}), REPO)
+    assert garbage(resolver) == []
+
+
+def test_the_inner_blocks_of_a_killed_fetch_go_when_they_are_old(resolver: Resolver, pin: Pin) -> None:
+    weights = resolver.catalog.dag_path(pin.files["model.safetensors"].cid)
+    part = weights.with_name(f"{weights.name}.part")
+    part.write_bytes(b"half")
+    assert garbage(resolver) == []
+    age(part, weights)
+    assert [(item.path, item.kind) for item in garbage(resolver)] == [(part, "staging")]

@@ -13,17 +13,19 @@ import pytest
 from hub_stub import HubStub
 from ipfs_folder import add_folder
 from pin_rooms import FILES, REPO, fill_cache, make_resolver, write_folder
-from pinformers._errors import PinformersError
+from pinformers._errors import PinError, PinformersError, SourceError
 from pinformers.ipfs import CID, UNIXFS_V1_2025, V0_2015, Block, Profile, read_car, write_car
 from pinformers.ipfs.dagpb import DIRECTORY_MESSAGE, encode_link, encode_node
 from pinformers.pinning.archive import export_model
 from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.checking import check
 from pinformers.pinning.fetching import _FileFetch
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.hub_pins import Wanted, pin_model
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.references import Reference
+from pinformers.pinning.removal import remove_pin
 from pinformers.pinning.resolver import Resolver
 from pinformers.pinning.unpacking import Parcel, import_model
 
@@ -195,6 +197,50 @@ def test_a_spoiled_file_of_a_pin_is_mended(car: bytes, tmp_path: Path) -> None:
     pinned.cache.file(COMMIT, "config.json").write_bytes(b"spoiled")
     take(home, with_record(car, of_hub()))
     assert {finding.state for finding in check(resolver.catalog, pinned.pin)} == {"good"}
+
+
+def test_a_pin_that_is_removed_while_it_is_imported_is_no_half_model(car: bytes, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    hasty = Catalog(home / "pinformers", lock_timeout=0)
+
+    def progress(_: int) -> None:
+        for pin in hasty.pins():
+            remove_pin(hasty, pin, lock_timeout=0)
+
+    resolver = make_resolver(home)
+    with pytest.raises(PinError, match="it was removed while it was being pinned"):
+        import_model(resolver, Parcel("model.car", io.BytesIO(car)), progress)
+    assert not list(resolver.catalog.pins())
+    assert not [path for path in (home / "hub").rglob("*") if path.is_file() and path.suffix != ".lock"]
+
+
+def test_who_removes_a_pin_waits_until_it_is_imported(car: bytes, tmp_path: Path) -> None:
+    home, held = tmp_path / "home", []
+    other = Catalog(home / "pinformers", lock_timeout=0)
+
+    def progress(_: int) -> None:
+        for pin in other.pins():
+            with other.alone(pin) as alone:
+                held.append(alone)
+
+    import_model(make_resolver(home), Parcel("model.car", io.BytesIO(car)), progress)
+    assert held and not any(held)
+
+
+def test_an_import_under_locked_asks_nobody_but_the_car(
+    car: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("pinformers.pinning.resolver.download_file", lambda _, path, __: asked.append(path))
+    monkeypatch.setattr(_FileFetch, "write", refuses_to_write)
+    resolver = make_resolver(tmp_path / "home", locked=True)
+    with pytest.raises(PinError, match="no source delivered it"):
+        import_model(resolver, Parcel("model.car", io.BytesIO(with_record(car, of_hub()))))
+    assert asked == []
+
+
+def refuses_to_write(*_: object) -> None:
+    raise SourceError("model.car", "it cannot be read")
 
 
 def test_an_import_of_what_is_here_writes_nothing(car: bytes, tmp_path: Path) -> None:

@@ -31,11 +31,11 @@ def test_ipv6_is_written_in_brackets() -> None:
         assert url("http", bound) == f"http://[::1]:{bound.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("host", ["a..b", "192.0.2.1"])
+@pytest.mark.parametrize("host", ["a..b", "192.0.2.1", ""])
 def test_what_is_no_address_here(host: str) -> None:
     with pytest.raises(ServeError) as caught:
         listen(host, 0)
-    assert str(caught.value).startswith(host) and str(caught.value).endswith(".")
+    assert str(caught.value).startswith(host or "--host: ") and str(caught.value).endswith(".")
 
 
 def test_signals_are_given_back() -> None:

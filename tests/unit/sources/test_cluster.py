@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import socket
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from bad_gateway import Answer, BadGateway, drips, drips_in_the_header
 from cluster_stub import ClusterStub, cluster_stub
+from ipfs_data import MemoryStore
 from pinformers._errors import SourceError, SourceUnavailable
 from pinformers.ipfs import CID
 from pinformers.sources.cluster import ClusterAddress, ClusterNode, Replication
+from tls_rooms import write_certificate
 
 A, B = CID.raw(b"a" * 32), CID.raw(b"b" * 32)
 OK = b"HTTP/1.1 200 OK\r\n\r\n"
@@ -162,6 +168,29 @@ def test_nobody_there() -> None:
         SourceUnavailable, match=rf"^The source the IPFS Cluster at http://127\.0\.0\.1:{port} .*refused\.$"
     ):
         ClusterNode(f"http://127.0.0.1:{port}").version()
+
+
+@pytest.mark.parametrize("answer", [drips, drips_in_the_header])
+def test_a_peer_that_drips_is_given_up(answer: Answer) -> None:
+    store = MemoryStore()
+    store.put(b"a" * 2000)
+    with BadGateway(answer, store) as peer, pytest.raises(SourceUnavailable, match="timed out"):
+        ClusterNode(peer.url, timeout=0.3, patience=60).get(CID.raw(hashlib.sha256(b"a" * 2000).digest()))
+
+
+def test_the_certificates_of_the_settings_count(tmp_path: Path) -> None:
+    cert, key = write_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    peer = BadGateway(lambda visit: visit.reply(200, b'{"version": "1.1.6"}'))
+    peer.start(lambda sock: context.wrap_socket(sock, server_side=True))
+    try:
+        url = f"https://127.0.0.1:{peer.port}"
+        assert ClusterNode(url, ca_bundle=cert).version() == "1.1.6"
+        with pytest.raises(SourceUnavailable, match="self-signed certificate"):
+            ClusterNode(url).version()
+    finally:
+        peer.stop()
 
 
 def test_a_peer_that_says_nothing_is_given_up() -> None:

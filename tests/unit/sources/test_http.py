@@ -3,10 +3,15 @@ from __future__ import annotations
 import pickle
 import socket
 import ssl
+import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -137,6 +142,49 @@ def test_a_socks_proxy_needs_a_further_package(get: Get) -> None:
     assert "socks5h://127.0.0.1:9 needs PySocks" in said or "cannot be reached" in said
 
 
+def test_what_goes_through_a_socks_proxy_can_be_cut_off_too(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    # PySocks is an optional package; of it urllib3 uses these names.
+    package: Any = ModuleType("socks")
+    package.__spec__ = ModuleSpec("socks", None)
+    package.PROXY_TYPE_SOCKS4, package.PROXY_TYPE_SOCKS5, package.ProxyError = 1, 2, OSError
+    package.create_connection = lambda _, *, proxy_addr, proxy_port, timeout, **more: socket.create_connection(
+        (proxy_addr, proxy_port), timeout
+    )
+    monkeypatch.setitem(sys.modules, "socks", package)
+    # What it is imported into is undone, too.
+    monkeypatch.setitem(sys.modules, "urllib3.contrib.socks", ModuleType("none"))
+    del sys.modules["urllib3.contrib.socks"]
+
+    def late(visit: Visit) -> None:
+        visit.connection.settimeout(5.0)
+        with suppress(TimeoutError):
+            visit.connection.recv(1)
+            visit.gateway.left.set()
+        visit.reply(200)
+
+    proxy, exchange = start(late), Exchange()
+    network = Network({"all": f"socks5h://{proxy.host}"})
+    connections = Connections(network, timeout=10 * bad.PATIENCE, kept=1)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: (proxy.wait_in_flight(1), exchange.abandon()))
+        with pytest.raises(Refusal):
+            connections.get("http://gateway.example/", {}, exchange)
+    assert proxy.headers[0]["host"] == "gateway.example"
+    assert proxy.left.wait(bad.PATIENCE), "its connection is closed"
+
+
+def test_an_exchange_has_one_time_for_all_redirects(start: Start) -> None:
+    gateway = start(lambda visit: visit.reply(302, b"", Location=f"{visit.path}x"))
+    connections = Connections(Network(), timeout=10 * bad.PATIENCE, kept=1)
+    with pytest.raises(Refusal, match="did not answer in time") as caught:
+        connections.get(gateway.url, {}, Exchange(until=time.monotonic() - 1))
+    assert (caught.value.kind, gateway.paths) == ("stalled", [])
+    stalls = start(bad.stalls_at_once)
+    with pytest.raises(Refusal, match="it stalled"):
+        connections.get(stalls.url, {}, Exchange(until=time.monotonic() + 0.2))
+    connections.close()
+
+
 def test_a_certificate_is_believed_by_the_bundle_alone(
     start: Start, get: Get, certificate: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -264,7 +312,7 @@ def test_failures_are_told_in_plain_words(start: Start, get: Get) -> None:
     assert refused(get, network, start(bad.Visit.hang_up).url).kind == "broken"
     with socket.create_server(("127.0.0.1", 0)) as silent:
         connections = Connections(network, timeout=0.1, kept=1)
-        with pytest.raises(Refusal, match="it stalled: no byte came in time") as caught:
+        with pytest.raises(Refusal, match="it stalled: no byte, or too few of them, came in time") as caught:
             connections.get(f"http://127.0.0.1:{silent.getsockname()[1]}/", {}, Exchange())
         assert caught.value.kind == "stalled"
         connections.close()

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from bad_gateway import PATIENCE, BadGateway, Visit, drips_in_the_header
 from ipns_data import ed25519_key, record
 from pinformers._errors import BlockNotFound, SourceError, SourceUnavailable
 from pinformers.ipfs.ipns import MAX_RECORD
@@ -84,6 +86,40 @@ def test_a_redirect_is_followed_but_not_for_ever(gateway: Gateway) -> None:
     gateway.answers["/moved"] = 302, "/moved", b""
     with pytest.raises(SourceError, match="redirects without an end"):
         fetch_record(gateway.url, NAME)
+
+
+def drips(visit: Visit) -> None:
+    visit.head(200, {"Content-Type": MEDIA_TYPE, "Content-Length": "10000"})
+    visit.connection.settimeout(0.02)
+    for _ in range(50 * int(PATIENCE)):
+        visit.wfile.write(b"x")
+        with suppress(TimeoutError):
+            if not visit.connection.recv(1):
+                break
+    visit.close_connection = True
+
+
+@pytest.mark.parametrize("answer", [drips, drips_in_the_header])
+def test_a_gateway_that_drips_is_given_up(answer: Callable[[Visit], None]) -> None:
+    with BadGateway(answer) as server, pytest.raises(SourceUnavailable, match="it stalled"):
+        fetch_record(server.url, NAME, timeout=0.3)
+
+
+def test_all_redirects_share_the_time() -> None:
+    def leads_on(visit: Visit) -> None:
+        visit.connection.settimeout(0.2)
+        with suppress(TimeoutError):
+            visit.connection.recv(1)
+        visit.reply(302, Location=f"/{len(visit.gateway.paths)}")
+
+    with BadGateway(leads_on) as server, pytest.raises(SourceUnavailable, match="it stalled"):
+        fetch_record(server.url, NAME, timeout=0.5)
+
+
+@pytest.mark.parametrize("ending", ["/ipfs", "/ipfs/", "/"])
+def test_the_ending_of_the_url_does_not_matter(gateway: Gateway, ending: str) -> None:
+    gateway.answers[GATEWAY] = 200, MEDIA_TYPE, RECORD
+    assert fetch_record(gateway.url + ending, NAME) == RECORD
 
 
 def test_a_gateway_that_is_not_there() -> None:

@@ -21,7 +21,7 @@ from pinformers._errors import BlockNotFound, PinError, SourceError, SourceUnava
 from pinformers.ipfs import CID, Block
 from pinformers.ipfs.dagpb import MAX_BLOCK
 from pinformers.sources.kubo import KuboNode, KuboSource
-from pinformers.sources.kubo_rpc import url_of
+from pinformers.sources.kubo_rpc import Rpc, url_of
 from tls_rooms import write_certificate
 
 BLOCK = b"a block"
@@ -89,6 +89,15 @@ def stub(answer: Callable[[Ask], None]) -> Iterator[Stub]:
             thread.join()
 
 
+class Clock:
+    """A time that only the test moves."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
 def who(ask: Ask) -> None:
     ask.reply({"ID": "12D3", "Version": "0.43.0"})
 
@@ -129,6 +138,12 @@ def test_what_is_no_address_is_said_without_its_password(address: str) -> None:
 )
 def test_whether_it_runs_on_this_machine(address: str, local: bool) -> None:
     assert KuboNode(address).local is local
+
+
+def test_a_system_without_unix_sockets_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(socket, "AF_UNIX")
+    with pytest.raises(SourceUnavailable, match="kubo_api names a Unix socket, which Python does not know"):
+        KuboNode("/unix/run/ipfs.sock")
 
 
 # -- the token ------------------------------------------------------------------------------------------------
@@ -304,6 +319,63 @@ def test_a_daemon_that_hangs_is_given_up_and_one_that_waits_for_its_swarm_is_not
             node.block(ABSENT, offline=False, timeout=-0.9)
 
 
+def drips(ask: Ask) -> None:
+    """Send a byte every 20 ms: never silent, and not done for a long time."""
+    if ask.headers.get("Transfer-Encoding"):
+        drain(ask)
+    ask.send_response(200)
+    ask.send_header("Transfer-Encoding", "chunked")
+    ask.end_headers()
+    with suppress(OSError):
+        for _ in range(500):
+            if not ask.server.over.wait(0.02):
+                ask.wfile.write(b"1\r\n \r\n")
+    ask.close_connection = True
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda node: node.block(ABSENT, offline=True, timeout=-0.8),
+        lambda node: node.has(ABSENT),
+        lambda node: node.id(),
+        lambda node: node.pin(ABSENT, "org/model"),
+        lambda node: node.import_car([Block(CID_OF_BLOCK, BLOCK)], [CID_OF_BLOCK]),
+    ],
+    ids=["block", "has", "a control call", "pin", "import"],
+)
+def test_a_daemon_that_drips_is_given_up(call: Callable[[KuboNode], object]) -> None:
+    with stub(drips) as daemon, pytest.raises(SourceUnavailable, match=r"it stalled|in time"):
+        call(KuboNode(daemon.url, timeout=0.2))
+
+
+def test_a_swarm_that_drips_has_no_block() -> None:
+    with stub(drips) as daemon, pytest.raises(BlockNotFound, match="did not deliver within"):
+        KuboNode(daemon.url).block(ABSENT, offline=False, timeout=-0.8)
+
+
+def test_a_unix_socket_that_drips_is_given_up(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as daemon:
+        daemon.bind(str(tmp_path / "api"))
+        daemon.listen()
+        over = threading.Event()
+
+        def answer() -> None:
+            client, _ = daemon.accept()
+            with client, suppress(OSError):
+                client.sendall(b"HTTP/1.1 200 OK\r\nX-Header: ")
+                for _ in range(500):
+                    if not over.wait(0.02):
+                        client.sendall(b"x")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(SourceUnavailable, match="it stalled"):
+            KuboNode(f"/unix{tmp_path}/api").block(ABSENT, offline=True, timeout=-0.8)
+        over.set()
+        thread.join()
+
+
 def test_a_daemon_that_is_away_is_asked_once() -> None:
     with stub(who) as daemon:
         url = daemon.url
@@ -385,6 +457,54 @@ def test_a_pin_is_followed_to_its_end() -> None:
         KuboNode(daemon.url).pin(ABSENT, "org/model")
 
 
+def test_what_makes_progress_may_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, seen = Clock(), threading.Event()
+    monkeypatch.setattr("pinformers.sources.patience.time", clock)
+
+    def answer(ask: Ask) -> None:
+        ask.send_response(200)
+        ask.end_headers()
+        ask.wfile.write(b'{"Progress": 1}\n{"Progress": 2}\n')
+        assert seen.wait(20)
+        ask.wfile.write(b'{"Pins": []}\n')
+        ask.close_connection = True
+
+    with stub(answer) as daemon:
+        said = []
+        for line in Rpc(daemon.url, token=None, timeout=30.0).follow("pin/add"):
+            said.append(line)
+            clock.now += 20.0
+            if len(said) == 2:
+                seen.set()
+    assert said == [{"Progress": 1}, {"Progress": 2}, {"Pins": []}]
+
+
+def test_a_line_without_an_end_is_not_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pinformers.sources.kubo_rpc._LINE", 1000)
+    with stub(lambda ask: ask.reply(b"{" * 5000)) as daemon, pytest.raises(SourceUnavailable, match="a line of more"):
+        KuboNode(daemon.url).pin(ABSENT, "org/model")
+
+
+def test_what_is_broken_in_the_filestore_is_dropped_line_by_line() -> None:
+    said = b'{"Status": 11, "ErrorMsg": "no such file or directory", "FilePath": "hub/model.bin"}\n'
+    with stub(lambda ask: ask.reply(said * 60_000)) as daemon:
+        KuboNode(daemon.url).forget_dead([CID_OF_BLOCK, ABSENT])
+    assert daemon.asked == [("filestore/verify", None)]
+
+
+def test_a_daemon_whose_disk_is_busy_reads_an_upload_when_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pinformers.sources.kubo_rpc._CONNECT", 0.2)
+
+    def answer(ask: Ask) -> None:
+        ask.server.over.wait(0.5)
+        drain(ask)
+        ask.reply({"Stats": {}})
+
+    big = Block(CID_OF_BLOCK, bytes(1 << 20))
+    with stub(answer) as daemon:
+        KuboNode(daemon.url).import_car([big] * 24, [CID_OF_BLOCK])
+
+
 def test_a_pin_that_stands_still_is_given_up() -> None:
     def answer(ask: Ask) -> None:
         ask.send_response(200)
@@ -398,6 +518,41 @@ def test_a_pin_that_stands_still_is_given_up() -> None:
 
     with stub(answer) as daemon, pytest.raises(SourceUnavailable, match="no more than 3 blocks"):
         KuboNode(daemon.url, timeout=0.3).pin(ABSENT, "org/model")
+
+
+def twice_asked() -> Callable[[], bool]:
+    """What is asked whether to stop; at first it says no."""
+    answers = iter([False])
+    return lambda: next(answers, True)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda node, file: [node.has(ABSENT) for _ in range(3)],
+        lambda node, file: node.import_car([Block(CID_OF_BLOCK, BLOCK)] * 3, [CID_OF_BLOCK]),
+        lambda node, file: node.add_nocopy(file, CID_OF_BLOCK),
+        lambda node, file: node.pin(ABSENT, "org/model"),
+    ],
+    ids=["has", "import_car", "add_nocopy", "pin"],
+)
+def test_a_long_piece_of_work_is_stopped_between_two_blocks(
+    call: Callable[[KuboNode, Path], object], tmp_path: Path
+) -> None:
+    def answer(ask: Ask) -> None:
+        if ask.headers.get("Transfer-Encoding"):
+            with suppress(ValueError):
+                drain(ask)
+            ask.close_connection = True
+        else:
+            lines({"Progress": 1}, {"Progress": 2}, {"Pins": [str(ABSENT)]})(ask)
+
+    file = tmp_path / "model.bin"
+    file.write_bytes(bytes(3 << 20))
+    with stub(answer) as daemon:
+        with pytest.raises(InterruptedError, match="was stopped"):
+            call(KuboNode(daemon.url, stop=twice_asked()), file)
+        assert len(daemon.asked) <= 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

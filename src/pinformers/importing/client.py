@@ -1,0 +1,73 @@
+"""The route through huggingface_hub itself: its functions, and the methods of every HfApi, wherever they are held.
+
+The methods that download, and most that ask, end in what is replaced here; so do subclasses and other instances.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from pinformers.importing.downloads import Downloads
+from pinformers.importing.everywhere import Everywhere, loaded
+from pinformers.importing.heard import Heard
+from pinformers.importing.protocols import Resolver
+from pinformers.importing.questions import Questions
+from pinformers.importing.swaps import Wrap
+
+CLIENT = "huggingface_hub"
+DOWNLOAD, SNAPSHOT, API = f"{CLIENT}.file_download", f"{CLIENT}._snapshot_download", f"{CLIENT}.hf_api"
+HOMES = (DOWNLOAD, SNAPSHOT, API)
+INFOS = ("model_info", "dataset_info", "space_info")
+METHODS = (*INFOS, "file_exists", "resolve_revision", "get_paths_info", "create_commit")
+
+
+class ClientRoute:
+    """Wrappers for huggingface_hub's own functions; they pass through while ``everything()`` is false."""
+
+    def __init__(self, current: Callable[[], Resolver | None], everything: Callable[[], bool]) -> None:
+        heard = Heard()
+        self._downloads = Downloads(current, everything, heard)
+        self._questions = Questions(current, everything, heard)
+        self._everywhere = Everywhere()
+        self._done: set[str] = set()
+        self.installed = False
+
+    def pending(self, executed: str) -> bool:
+        """Whether a module that is routed stands, or stands anew as ``executed``, and is not routed yet."""
+        self._done.discard(executed)
+        return any(name == executed or _stands(name) for name in HOMES if name not in self._done)
+
+    def install(self, executed: str = "") -> None:
+        """Route every module that stands; but for the one that has just ``executed``, others may hold what it has."""
+        fresh = [name for name in HOMES if name not in self._done and (name == executed or _stands(name))]
+        for name in fresh:
+            module = sys.modules[name]
+            if name == API:
+                for method, wrap in self._methods(module.HfApi):
+                    self._everywhere.method(module.HfApi, method, wrap)
+            elif name == SNAPSHOT:
+                self._everywhere.function(module, "snapshot_download", self._downloads.snapshot_download)
+            else:
+                self._everywhere.function(module, "hf_hub_download", self._downloads.hf_hub_download)
+                self._everywhere.function(module, "get_hf_file_metadata", self._questions.get_hf_file_metadata)
+        self._everywhere.place([sys.modules[executed]] if fresh == [executed] else loaded())
+        self._done.update(fresh)
+        if SNAPSHOT in fresh:
+            self._everywhere.here(sys.modules[SNAPSHOT], "hf_hub_download", self._downloads.file_of_snapshot)
+        self.installed = True
+
+    def _methods(self, api: type) -> list[tuple[str, Wrap]]:
+        tree = "_iter_repo_tree_pages" if "_iter_repo_tree_pages" in vars(api) else "list_repo_tree"
+        return [(name, getattr(self._questions, name)) for name in (*METHODS, tree)]
+
+    def undo(self) -> None:
+        """Leave huggingface_hub, and whoever holds something of it, as they were."""
+        self._everywhere.undo()
+        self._done.clear()
+        self.installed = False
+
+
+def _stands(name: str) -> bool:
+    module = sys.modules.get(name)
+    return module is not None and not getattr(getattr(module, "__spec__", None), "_initializing", False)

@@ -1,0 +1,125 @@
+"""What huggingface_hub itself downloads: what is pinned comes from the pin; what is not is plain, and recorded."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from pinformers.importing import hub_types
+from pinformers.importing.answers import Answers
+from pinformers.importing.calls import PLAIN, Call, answered_by, names_repo, within
+from pinformers.importing.heard import Heard, files_of
+from pinformers.importing.protocols import Pinned, Resolver
+from pinformers.importing.questions import About, elsewhere
+from pinformers.importing.swaps import Function
+
+
+class Downloads:
+    """A wrapper for each function; while ``everything()`` is false they answer for names by content alone."""
+
+    def __init__(self, current: Callable[[], Resolver | None], everything: Callable[[], bool], heard: Heard) -> None:
+        self._current, self._everything, self._heard = current, everything, heard
+        self._references = Answers(current, references=True)
+        self._snapshots: dict[tuple[str, str, str], Pinned] = {}
+
+    def hf_hub_download(self, original: Function) -> Function:
+        referring = self._references.hf_hub_download(original)
+
+        @functools.wraps(original)
+        def hf_hub_download(*args: Any, **kwargs: Any) -> Any:
+            if within() is not None:
+                return original(*args, **kwargs)
+            if not self._everything():
+                return referring(*args, **kwargs)
+            call = Call(original, args, kwargs, repo="repo_id")
+            return self._download(call, lambda pinned: call.paths, lambda found: [found])
+
+        return hf_hub_download
+
+    def snapshot_download(self, original: Function) -> Function:
+        referring = self._references.snapshot_download(original)
+
+        @functools.wraps(original)
+        def snapshot_download(*args: Any, **kwargs: Any) -> Any:
+            if within() is not None:
+                return original(*args, **kwargs)
+            if not self._everything():
+                return referring(*args, **kwargs)
+            call = Call(original, args, kwargs, repo="repo_id")
+            return self._download(call, functools.partial(_chosen, call), files_of)
+
+        return snapshot_download
+
+    def file_of_snapshot(self, original: Function) -> Function:
+        """Wrap what the threads of a snapshot call: they are part of it, and do not know that it was answered."""
+
+        @functools.wraps(original)
+        def hf_hub_download(*args: Any, **kwargs: Any) -> Any:
+            call = Call(original, args, kwargs, repo="repo_id")
+            with answered_by(self._snapshots.get((call.repo_type, str(call.repo), str(call.revision)), PLAIN)):
+                return original(*args, **kwargs)
+
+        return hf_hub_download
+
+    def _download(
+        self, call: Call, paths: Callable[[Pinned], list[str] | None], files: Callable[[str], list[str]]
+    ) -> Any:
+        resolver, pinned = self._ask(call)
+        if resolver is None:
+            with answered_by(PLAIN):
+                return call.run()
+        if pinned is not None and not call.get("force_download"):
+            # Whatever the pin lacks comes from the same commit.
+            call.put("revision", pinned.commit)
+            wanted = paths(pinned)
+            if wanted is not None and _served(call, pinned, wanted):
+                # What is known of a commit never changes: another snapshot of it may overwrite this, or use it.
+                self._snapshots[call.repo_type, str(call.repo), pinned.commit] = pinned
+                return call.run_within(pinned)
+        try:
+            found = call.run_beyond(pinned or resolver)
+        except hub_types.client_errors() as exc:
+            if pinned is not None and not call.referred:
+                hub_types.reword(exc, pinned.commit, pinned.revision)
+            raise
+        if isinstance(found, str):
+            self._heard.seen(resolver, call, files(found))
+        return found
+
+    def _ask(self, call: Call) -> tuple[Resolver | None, Pinned | None]:
+        resolver = self._current()
+        about = About(call.repo, call.revision, call.repo_type, call.get("endpoint"))
+        if resolver is None or not call.regular or not isinstance(call.repo, str) or elsewhere(about):
+            return None, None
+        call.cache_dir = call.cache_dir or resolver.cache_dir
+        if call.repo_type == "model":
+            local = bool(call.get("local_files_only"))
+            referred = resolver.refer(call.repo, call.asked, call.paths, local=local, cache_dir=call.cache_dir)
+            if referred is not None:
+                call.stand_for(referred)
+                return resolver, referred
+        if not names_repo(call.repo):
+            return None, None
+        if call.cache_dir is not None:
+            call.put("cache_dir", call.cache_dir)
+        if self._heard.written(call.repo, call.revision, call.repo_type):
+            return resolver, None
+        return resolver, resolver.resolve(call.repo, call.revision, repo_type=call.repo_type, cache_dir=call.cache_dir)
+
+
+def _chosen(call: Call, pinned: Pinned) -> list[str] | None:
+    """The files that a snapshot is to have, or None where not all of them are known."""
+    if pinned.listing is None:
+        return None
+    patterns = {name: call.get(name) for name in ("allow_patterns", "ignore_patterns")}
+    if call.get("local_dir") is None and not call.get("dry_run") and not hub_types.described(pinned.listing):
+        # From 2.4 on the client keeps the listing that it is given; it may not be given half of one.
+        call.put("local_files_only", True)
+    return list(sys.modules["huggingface_hub"].utils.filter_repo_objects(sorted(pinned.listing), **patterns))
+
+
+def _served(call: Call, pinned: Pinned, paths: list[str]) -> bool:
+    # A dry run brings nothing: what it says of each file, it is told by the pin.
+    return bool(call.get("dry_run")) or pinned.deliver(paths, local=bool(call.get("local_files_only")))

@@ -1,0 +1,244 @@
+"""What huggingface_hub's own functions are asked about a repo.
+
+The answer is about the commit that a download would get: a library asks what there is, and then downloads that. What
+never changes of a commit, its files, the pin says itself. The rest, such as likes, the hub is asked for at that commit;
+where it cannot be reached, the pin answers what it knows.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, TypeVar
+
+from pinformers.importing import hub_types
+from pinformers.importing.calls import PLAIN, Call, commit_of, names_repo, within
+from pinformers.importing.heard import Heard
+from pinformers.importing.protocols import Pinned, Resolver
+from pinformers.importing.swaps import Function
+
+T = TypeVar("T")
+Pages = Iterator[tuple[list[Any], bool]]
+REPO_TYPES = ("model", "dataset", "space")
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What is asked about."""
+
+    repo: object
+    revision: str | None
+    repo_type: str
+    endpoint: object = None
+
+
+class Questions:
+    """A wrapper for each function; while ``everything()`` is false they answer for names by content alone."""
+
+    def __init__(self, current: Callable[[], Resolver | None], everything: Callable[[], bool], heard: Heard) -> None:
+        self._current, self._everything, self._heard = current, everything, heard
+
+    # -- of the files -------------------------------------------------------------------------------------------
+
+    def file_exists(self, original: Function) -> Function:
+        @functools.wraps(original)
+        def file_exists(*args: Any, **kwargs: Any) -> Any:
+            call = Call(original, args, kwargs, repo="repo_id")
+            path = str(call.get("filename"))
+            return self._question(_about(call), _at(call), lambda pinned: pinned.has(path))
+
+        return file_exists
+
+    def resolve_revision(self, original: Function) -> Function:
+        # By itself it would note in the cache, as the hub's word, where a branch stands.
+        @functools.wraps(original)
+        def resolve_revision(*args: Any, **kwargs: Any) -> Any:
+            call = Call(original, args, kwargs, repo="repo_id")
+            answer = lambda pinned: hub_types.resolved_revision(call, pinned.commit)  # noqa: E731
+            return self._question(_about(call), _at(call), answer)
+
+        return resolve_revision
+
+    def list_repo_tree(self, original: Function) -> Function:
+        @functools.wraps(original)
+        def list_repo_tree(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            call = Call(original, args, kwargs, repo="repo_id")
+            for entries, _ in self._pages(call, lambda entries: (([entry], False) for entry in entries)):
+                yield from entries
+
+        return list_repo_tree
+
+    def _iter_repo_tree_pages(self, original: Function) -> Function:
+        # From 2.4 on list_repo_tree goes through this one, and HfFileSystem asks it too.
+        @functools.wraps(original)
+        def _iter_repo_tree_pages(*args: Any, **kwargs: Any) -> Pages:
+            yield from self._pages(Call(original, args, kwargs, repo="repo_id"), iter)
+
+        return _iter_repo_tree_pages
+
+    def _pages(self, call: Call, paged: Callable[[Any], Pages]) -> Pages:
+        folder, recursive = str(call.get("path_in_repo") or "").strip("/"), bool(call.get("recursive"))
+
+        def ask(commit: str | None) -> Pages:
+            pages = paged(_at(call)(commit))
+            # Nothing is asked before the first page is wanted: an unreachable hub shows here.
+            return chain([page for _, page in zip(range(1), pages, strict=False)], pages)
+
+        def answer(pinned: Pinned) -> Pages | None:
+            if call.get("expand") or pinned.listing is None:
+                return None
+            return iter([(hub_types.known_tree(pinned, folder, recursive), True)])
+
+        about = _about(call)
+        complete: list[Any] = []
+        for entries, finished in self._question(about, ask, answer):
+            complete += entries if recursive and not folder else ()
+            yield entries, finished
+        commit = commit_of(call.get("revision"))
+        if complete and commit is not None:
+            self._heard.tree(self._listener(), str(call.repo), commit, call.repo_type, complete)
+
+    def get_paths_info(self, original: Function) -> Function:
+        @functools.wraps(original)
+        def get_paths_info(*args: Any, **kwargs: Any) -> Any:
+            call = Call(original, args, kwargs, repo="repo_id")
+            paths = call.get("paths")
+            wanted = [paths] if isinstance(paths, str) else list(paths or ())
+
+            def answer(pinned: Pinned) -> list[Any] | None:
+                return None if call.get("expand") else hub_types.paths_info(wanted, pinned)
+
+            return self._question(_about(call), _at(call), answer)
+
+        return get_paths_info
+
+    # -- of more than the files ---------------------------------------------------------------------------------
+
+    def get_hf_file_metadata(self, original: Function) -> Function:
+        @functools.wraps(original)
+        def get_hf_file_metadata(*args: Any, **kwargs: Any) -> Any:
+            call = Call(original, args, kwargs, repo="url")
+            named = hub_types.named_by(call.repo)
+            if named is None:
+                return original(*args, **kwargs)
+
+            def ask(commit: str | None) -> Any:
+                if commit is not None:
+                    call.put("url", hub_types.at_revision(str(call.repo), named.revision, commit))
+                return call.run()
+
+            about = About(named.repo, named.revision, named.repo_type, call.get("endpoint"))
+            answer = functools.partial(hub_types.file_metadata, str(call.repo), named.path)
+            return self._question(about, ask, answer, more=True)
+
+        return get_hf_file_metadata
+
+    def model_info(self, original: Function) -> Function:
+        return self._info(original, "model")
+
+    def dataset_info(self, original: Function) -> Function:
+        return self._info(original, "dataset")
+
+    def space_info(self, original: Function) -> Function:
+        return self._info(original, "space")
+
+    def _info(self, original: Function, repo_type: str) -> Function:
+        @functools.wraps(original)
+        def repo_info(*args: Any, **kwargs: Any) -> Any:
+            call = Call(original, args, kwargs, repo="repo_id")
+            details = any(call.get(name) for name in ("securityStatus", "files_metadata", "expand"))
+
+            def ask(commit: str | None) -> Any:
+                info = _at(call)(commit)
+                if info.sha is not None and not call.get("expand"):
+                    self._heard.info(self._listener(), str(call.repo), info.sha, repo_type, info)
+                return info
+
+            def answer(pinned: Pinned) -> Any:
+                return None if details else hub_types.repo_info(str(call.repo), repo_type, pinned)
+
+            return self._question(_about(call, repo_type), ask, answer, more=True)
+
+        return repo_info
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def create_commit(self, original: Function) -> Function:
+        @functools.wraps(original)
+        def create_commit(*args: Any, **kwargs: Any) -> Any:
+            call = Call(original, args, kwargs, repo="repo_id")
+            done = original(*args, **kwargs)
+            # Every upload and deletion ends here. Who wrote reads what was written, not the pin of before.
+            self._heard.wrote(str(call.repo), call.repo_type)
+            return done
+
+        return create_commit
+
+    # -- inner ------------------------------------------------------------------------------------------------
+
+    def _question(
+        self, about: About, ask: Callable[[str | None], T], answer: Callable[[Pinned], T | None], *, more: bool = False
+    ) -> T:
+        """Answer from the pin, or ask at its commit; ``more``: the hub knows more than a pin, so it is asked first."""
+        outer, resolver, repo = within(), self._current(), about.repo
+        if resolver is None or outer is PLAIN or not isinstance(repo, str) or elsewhere(about):
+            return ask(None)
+        if outer is not None:
+            found = answer(outer) if outer.repo == repo else None
+            return ask(None) if found is None else found
+        pinned = self._pinned(resolver, repo, about)
+        if pinned is None:
+            if self._everything() and names_repo(repo):
+                hub_types.forbid(repo, resolver)
+            return ask(None)
+        found = None if more and pinned.hub_allowed else answer(pinned)
+        if found is not None:
+            return found
+        hub_types.forbid(repo, pinned)
+        try:
+            return ask(pinned.commit)
+        except hub_types.client_errors() as exc:
+            found = answer(pinned) if hub_types.unanswered(exc) else None
+            if found is None:
+                hub_types.reword(exc, pinned.commit, about.revision)
+                raise
+            return found
+
+    def _pinned(self, resolver: Resolver, repo: str, about: About) -> Pinned | None:
+        if about.repo_type == "model":
+            referred = resolver.refer(repo, about.revision, (), local=False, cache_dir=None)
+            if referred is not None:
+                return referred
+        if not self._everything() or not names_repo(repo):
+            return None
+        if self._heard.written(repo, about.revision, about.repo_type):
+            return None
+        return resolver.resolve(repo, about.revision, repo_type=about.repo_type, cache_dir=None)
+
+    def _listener(self) -> Resolver | None:
+        return self._current() if self._everything() else None
+
+
+def elsewhere(about: About) -> bool:
+    """Whether it is about what no pin can be of: a repo of another hub, or of a type that is not pinned."""
+    endpoint = sys.modules["huggingface_hub"].constants.ENDPOINT
+    other = isinstance(about.endpoint, str) and about.endpoint.rstrip("/") != endpoint.rstrip("/")
+    return other or about.repo_type not in REPO_TYPES
+
+
+def _about(call: Call, repo_type: str = "") -> About:
+    return About(call.repo, call.revision, repo_type or call.repo_type, getattr(call.get("self"), "endpoint", None))
+
+
+def _at(call: Call) -> Callable[[str | None], Any]:
+    """Ask as the caller did, or about the commit that is given."""
+
+    def ask(commit: str | None) -> Any:
+        if commit is not None:
+            call.put("revision", commit)
+        return call.run()
+
+    return ask

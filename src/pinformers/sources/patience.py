@@ -1,0 +1,64 @@
+"""A limit for whole answers. A socket's timeout is for each wait, so that a server that drips is read for hours."""
+
+from __future__ import annotations
+
+import io
+import socket
+import time
+from http.client import HTTPResponse
+from typing import Any, cast
+
+import urllib3
+
+# Below this many bytes a second a server counts as stalled, although bytes come.
+SLOWEST = 32 << 10
+
+
+class PatientResponse(HTTPResponse):
+    """An answer, headers and all, that has as long as its socket's timeout, and a second more for each 32 KiB of it."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        wait = sock.gettimeout()
+        if wait is not None:
+            self._limited = _Limited(self.fp.detach(), sock, wait)
+            self.fp = io.BufferedReader(self._limited)
+
+    def renew(self) -> None:
+        """Begin the time anew."""
+        self._limited.renew()
+
+
+def renew(answer: urllib3.BaseHTTPResponse) -> None:
+    """Begin the time of an answer anew, where it goes on as long as its server has something to say."""
+    cast(PatientResponse, cast(urllib3.HTTPResponse, answer)._original_response).renew()
+
+
+class _Limited(io.RawIOBase):
+    """What comes out of a socket, until its time is over."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, wait: float) -> None:
+        self._raw, self._sock, self._wait = raw, sock, wait
+        self._set = wait
+        self.renew()
+
+    def renew(self) -> None:
+        self._deadline = time.monotonic() + self._wait
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the whole answer takes too long")
+        if self._set != min(left, self._wait):
+            self._set = min(left, self._wait)
+            self._sock.settimeout(self._set)
+        size = cast("int | None", self._raw.readinto(buffer))
+        self._deadline += (size or 0) / SLOWEST
+        return size
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()

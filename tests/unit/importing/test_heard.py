@@ -1,0 +1,93 @@
+"""What is only asked about leaves no record; what is loaded has with it all that was heard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pinformers.importing.calls import Call
+from pinformers.importing.heard import Heard, files_of
+
+COMMIT, OTHER = "c" * 40, "d" * 40
+
+
+class Told:
+    """A resolver that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.facts: list[tuple[Any, ...]] = []
+
+    def seen(self, repo: str, revision: str | None, paths: list[str], *, repo_type: str) -> None:
+        self.facts.append(("seen", repo_type, repo, len(paths)))
+
+    def informed(self, repo: str, commit: str, *, repo_type: str, info: object) -> None:
+        self.facts.append(("informed", repo_type, repo, commit, info))
+
+    def listed(self, repo: str, commit: str, *, repo_type: str, entries: object) -> None:
+        self.facts.append(("listed", repo_type, repo, commit, entries))
+
+
+def call(repo: str, repo_type: str = "dataset") -> Call:
+    def original(repo_id: str, repo_type: str) -> None: ...
+
+    return Call(original, (repo, repo_type), {}, repo="repo_id")
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+def path(commit: str) -> str:
+    return f"/cache/datasets--org--rows/snapshots/{commit}/rows.csv"
+
+
+def test_what_is_heard_is_told_once_a_file_comes(told: Told) -> None:
+    heard = Heard()
+    heard.info(told, "org/rows", COMMIT, "dataset", "info")
+    heard.tree(told, "org/rows", COMMIT, "dataset", ["entry"])
+    heard.info(told, "org/rows", OTHER, "dataset", "of another commit")
+    heard.info(told, "org/rows", COMMIT, "model", "of another type")
+    assert told.facts == []
+    heard.seen(told, call("org/rows"), [path(COMMIT)])  # type: ignore[arg-type]
+    assert told.facts == [
+        ("seen", "dataset", "org/rows", 1),
+        ("informed", "dataset", "org/rows", COMMIT, "info"),
+        ("listed", "dataset", "org/rows", COMMIT, ["entry"]),
+    ]
+    # What is heard of it later is told at once, and nothing twice.
+    heard.info(told, "org/rows", COMMIT, "dataset", "later")
+    heard.seen(told, call("org/rows"), [path(COMMIT)])  # type: ignore[arg-type]
+    assert told.facts[3:] == [("informed", "dataset", "org/rows", COMMIT, "later"), ("seen", "dataset", "org/rows", 1)]
+
+
+def test_with_nobody_to_tell_nothing_is_kept(told: Told) -> None:
+    heard = Heard()
+    heard.info(None, "org/rows", COMMIT, "dataset", "info")
+    heard.seen(told, call("org/rows"), [path(COMMIT)])  # type: ignore[arg-type]
+    assert told.facts == [("seen", "dataset", "org/rows", 1)]
+
+
+def test_who_asks_about_many_repos_keeps_few(told: Told) -> None:
+    heard = Heard()
+    for number in range(20):
+        heard.info(told, f"org/{number}", COMMIT, "dataset", number)
+    for number in range(20):
+        heard.seen(told, call(f"org/{number}"), [path(COMMIT)])  # type: ignore[arg-type]
+    assert [fact[4] for fact in told.facts if fact[0] == "informed"] == list(range(12, 20))
+
+
+def test_a_branch_that_was_written_to_may_have_moved() -> None:
+    heard = Heard()
+    heard.wrote("org/model", "model")
+    assert heard.written("org/model", None, "model") and heard.written("org/model", "main", "model")
+    assert not heard.written("org/model", COMMIT, "model")
+    assert not heard.written("org/model", None, "dataset") and not heard.written("org/other", None, "model")
+
+
+def test_the_files_of_a_snapshot(tmp_path: Any) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("a", "sub/b"):
+        (tmp_path / name).touch()
+    assert sorted(files_of(str(tmp_path))) == [str(tmp_path / "a"), str(tmp_path / "sub" / "b")]
