@@ -39,11 +39,16 @@ def _become(command: Sequence[str], environ: Mapping[str, str]) -> int:
         # No exec there that a waiting shell would understand.
         return subprocess.run(command, env=environ).returncode
     # Python ignores these two, and what is ignored stays so over exec: `yes | head` would never end.
-    for ignored in ("SIGPIPE", "SIGXFSZ"):
-        signal.signal(getattr(signal, ignored), signal.SIG_DFL)
+    ignored = [getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ")]
+    before = [signal.signal(number, signal.SIG_DFL) for number in ignored]
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execvpe(command[0], list(command), environ)
+    try:
+        os.execvpe(command[0], list(command), environ)
+    finally:
+        # It could not be become: a process that goes on must not die of a client that closes its connection.
+        for number, handler in zip(ignored, before, strict=True):
+            signal.signal(number, handler)
 
 
 def activate() -> str:

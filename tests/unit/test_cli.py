@@ -356,6 +356,14 @@ def test_run_gives_the_command_the_signals_of_a_shell(tmp_path: Path) -> None:
 
 
 @POSIX
+def test_run_leaves_the_signals_as_they_were_where_nothing_can_be_run(cli: Run) -> None:
+    numbers = (signal.SIGPIPE, signal.SIGXFSZ)
+    before = [signal.getsignal(number) for number in numbers]
+    cli("run", "no-such-command", code=127)
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+@POSIX
 @pytest.mark.parametrize(("name", "code"), [("no-such-command", 127), ("./not-executable", 126), ("./folder", 126)])
 def test_run_of_what_cannot_be_run_is_one_sentence(tmp_path: Path, name: str, code: int) -> None:
     (tmp_path / "not-executable").write_text("x")

@@ -96,9 +96,7 @@ def test_what_cannot_be_derived_is_spelled_out(file: PinnedFile) -> None:
     assert parse_lock(render_lock(Lock({("org/other", "v1"): pin}))).pins == {("org/other", "v1"): pin}
 
 
-@pytest.mark.parametrize(
-    "path", ["a b.json", "été/数据 🤗.bin", '"quoted"', "tab\there", "line\nbreak", "\u202egnp.exe", "#x"]
-)
+@pytest.mark.parametrize("path", ["a b.json", "été/数据 🤗.bin", '"quoted"', "\u202egnp.exe", "#x"])
 def test_any_path_survives_and_what_cannot_be_seen_is_escaped(path: str) -> None:
     pin = dataclasses.replace(OTHER, files={path: CONFIG})
     text = render_lock(Lock({("org/other", "main"): pin}))
