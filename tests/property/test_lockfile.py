@@ -14,7 +14,7 @@ from pinformers.ipfs.layout import Profile, dag_size
 from pinformers.pinning.lockfile import HEAD, Lock, parse_lock, render_lock
 from pinformers.pinning.pin import Pin, PinnedFile
 
-NAMES = st.text(st.characters(exclude_characters="/\\\0", exclude_categories=["Cs"]), min_size=1, max_size=12)
+NAMES = st.text(st.characters(exclude_characters="/\\", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
 PATHS = NAMES.filter(lambda name: name not in (".", ".."))
 REPOS = st.from_regex(r"[a-z0-9]{1,8}/[A-Za-z0-9]{1,8}", fullmatch=True)
 REVISIONS = st.sampled_from(["main", "v1.0", "refs/pr/3", "été", "0" * 40])
