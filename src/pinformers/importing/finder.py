@@ -43,9 +43,11 @@ class RelayLoader:
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        if module.__spec__ is not None:
+        # Another finder's loader, which asks this one, stays where it is.
+        if module.__spec__ is not None and cast(object, module.__spec__.loader) is self:
             module.__spec__.loader = self._loader
-        module.__loader__ = self._loader
+        if cast(object, getattr(module, "__loader__", None)) is self:
+            module.__loader__ = self._loader
         self._loader.exec_module(module)
         self._executed(module.__name__, module)
 

@@ -121,3 +121,32 @@ def test_the_source_is_found_through_the_class_of_the_loader_as_jedi_asks(seen: 
     spec = importlib.util.find_spec(f"{PACKAGE}.child")
     assert spec is not None and spec.loader is not None
     assert "print" in type(spec.loader).get_source(spec.loader, spec.name)  # type: ignore[attr-defined]
+
+
+def test_the_loader_of_another_finder_that_asks_this_one_stays(seen: list[tuple[str, ModuleType]]) -> None:
+    class Chained:
+        """Wrap whatever loader the next finder gives."""
+
+        def __init__(self, loader: object) -> None:
+            self.loader = loader
+
+        def create_module(self, spec: object) -> None:
+            return None
+
+        def exec_module(self, module: ModuleType) -> None:
+            self.loader.exec_module(module)  # type: ignore[attr-defined]
+
+    class Chaining:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> object:
+            spec = sys.meta_path[1].find_spec(name, path, target)  # type: ignore[arg-type]
+            if spec is not None and name.startswith(PACKAGE):
+                spec.loader = Chained(spec.loader)  # type: ignore[assignment]
+            return spec
+
+    sys.meta_path.insert(0, Chaining())  # type: ignore[arg-type]
+    try:
+        module = importlib.import_module(f"{PACKAGE}.child")
+    finally:
+        del sys.meta_path[0]
+    assert type(module.__spec__.loader) is type(module.__loader__) is Chained
+    assert [name for name, _ in seen] == [PACKAGE, f"{PACKAGE}.child"]
