@@ -11,7 +11,6 @@ from pinformers._activation import get_status
 from pinformers._cli_output import plural, print_facts, print_json, print_table, say, size
 from pinformers._composition import hub_cache, read_settings, state_dir
 from pinformers._settings import SECRET, Settings, config_path
-from pinformers.sources.http import redacted
 
 # A password may stand in them.
 _ADDRESSES = ("cluster_api", "gateways", "kubo_api")
@@ -82,7 +81,12 @@ def _open(name: str, value: object) -> object:
         return tuple(_open(name, part) for part in value)
     if name in SECRET and value is not None:
         return "(set, not shown)"
-    return redacted(value) if name in _ADDRESSES and isinstance(value, str) else value
+    if name not in _ADDRESSES or not isinstance(value, str):
+        return value
+    # deferred: network clients, a tenth of a second that `status` has no need of.
+    from pinformers.sources.http import redacted
+
+    return redacted(value)
 
 
 def _written(value: object) -> str:
