@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -29,6 +28,7 @@ from pinformers.sources.cluster import ClusterNode
 from pinformers.sources.http import Address, Connections, Exchange, Network, redacted
 from pinformers.sources.kubo import KuboNode
 from pinformers.sources.trustless import Gateway
+from pinformers.sources.workers import Workers
 
 Check = Callable[[], Iterable[Finding]]
 # For each answer of a server, and for all of an area: a server whose answer drips ends no other way.
@@ -84,11 +84,9 @@ class _Area:
     def __init__(self, name: str, check: Check) -> None:
         self._name, self._check = name, check
         self._found: queue.SimpleQueue[Finding | None] = queue.SimpleQueue()
-        try:
-            threading.Thread(target=self._run, name=f"pinformers-doctor-{name}", daemon=True).start()
-        except RuntimeError:
-            # No memory for one more, or a limit on threads: then one after the other.
-            self._run()
+        workers = Workers(f"pinformers-doctor-{name}")
+        workers.run(self._run)
+        workers.close()
 
     def _run(self) -> None:
         try:

@@ -34,12 +34,8 @@ class Answers:
         if resolver is None or not call.regular or not isinstance(call.repo, str) or os.path.isdir(call.repo):
             return None, None
         call.cache_dir = call.cache_dir or resolver.cache_dir or _transformers_cache()
-        if call.repo_type == "model":
-            local = bool(call.get("local_files_only"))
-            referred = resolver.refer(call.repo, call.asked, call.paths, local=local, cache_dir=call.cache_dir)
-            if referred is not None:
-                call.stand_for(referred)
-                return resolver, referred
+        if (referred := call.refer(resolver)) is not None:
+            return resolver, referred
         if self._references or not names_repo(call.repo):
             return None, None
         return resolver, resolver.resolve(call.repo, call.revision, repo_type=call.repo_type, cache_dir=call.cache_dir)

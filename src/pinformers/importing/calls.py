@@ -105,8 +105,17 @@ class Call:
         alone = self.get("filename")
         return self.get("filenames") or ([alone] if alone is not None else [])
 
-    def stand_for(self, pinned: Pinned) -> None:
-        """Have the original called with what the name of this call stands for."""
+    def refer(self, resolver: Resolver) -> Pinned | None:
+        """Have the original called with what the name of this call stands for, where it is no hub name."""
+        if self.repo_type != "model" or not isinstance(self.repo, str):
+            return None
+        local = bool(self.get("local_files_only"))
+        referred = resolver.refer(self.repo, self.asked, self.paths, local=local, cache_dir=self.cache_dir)
+        if referred is not None:
+            self._stand_for(referred)
+        return referred
+
+    def _stand_for(self, pinned: Pinned) -> None:
         self.referred = True
         self.put(self._repo, pinned.repo)
         self.put("revision", pinned.commit)

@@ -94,12 +94,8 @@ class Downloads:
         if resolver is None or not call.regular or not isinstance(call.repo, str) or elsewhere(about):
             return None, None
         call.cache_dir = call.cache_dir or resolver.cache_dir
-        if call.repo_type == "model":
-            local = bool(call.get("local_files_only"))
-            referred = resolver.refer(call.repo, call.asked, call.paths, local=local, cache_dir=call.cache_dir)
-            if referred is not None:
-                call.stand_for(referred)
-                return resolver, referred
+        if (referred := call.refer(resolver)) is not None:
+            return resolver, referred
         if not names_repo(call.repo):
             return None, None
         if call.cache_dir is not None:

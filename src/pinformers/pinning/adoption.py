@@ -6,7 +6,7 @@ import dataclasses
 import io
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from pinformers._errors import BadBlock, BadCar, BlockMismatch
 from pinformers.ipfs.car import read_car, write_car
 from pinformers.ipfs.cid import CID, Block
-from pinformers.ipfs.dag import known_leaves, leaf_block
+from pinformers.ipfs.dag import Leaf, known_leaves, leaf_block
 from pinformers.ipfs.unixfs import FileDag, hash_file
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, Place, Stat
@@ -222,11 +222,10 @@ def departure(catalog: Catalog, file: PinnedFile, dag: FileDag, target: Path) ->
 
 def _laid_out(catalog: Catalog, file: PinnedFile, target: Path) -> bool:
     """Whether the bytes at ``target`` are the leaves of a file that others cut in another way, by its kept blocks."""
-    inner = {block.cid: block.data for block in kept_blocks(catalog.dag_path(file.cid))}
-    root = CID.parse(file.cid)
+    inner, leaves = kept_dag(catalog, file)
     try:
         with open(target, "rb") as stream:
-            for leaf in known_leaves(root, file.size, inner):
+            for leaf in leaves:
                 stream.seek(leaf.offset)
                 leaf_block(leaf, stream.read(leaf.size), inner)
     except (BadBlock, BlockMismatch):
@@ -267,6 +266,12 @@ def keep_blocks(catalog: Catalog, cid: CID, nodes: tuple[Block, ...]) -> None:
         out = io.BytesIO()
         write_car(out, [cid], nodes)
         write_bytes(path, out.getvalue())
+
+
+def kept_dag(catalog: Catalog, file: PinnedFile) -> tuple[dict[CID, bytes], Iterator[Leaf]]:
+    """Return the inner blocks that are kept of a file, and its leaves, which raise BadBlock where one is not kept."""
+    inner = {block.cid: block.data for block in kept_blocks(catalog.dag_path(file.cid))}
+    return inner, known_leaves(CID.parse(file.cid), file.size, inner)
 
 
 def kept_blocks(path: Path) -> tuple[Block, ...]:

@@ -13,17 +13,17 @@ from typing import BinaryIO
 
 from pinformers._errors import BadBlock, BlockMismatch, PinError
 from pinformers.ipfs.car import write_car
-from pinformers.ipfs.cid import CID, IDENTITY, RAW, Block
-from pinformers.ipfs.dag import known_leaves, leaf_block
+from pinformers.ipfs.cid import CID, IDENTITY, Block
+from pinformers.ipfs.dag import leaf_block
 from pinformers.ipfs.dagpb import MAX_BLOCK, parse_node
 from pinformers.ipfs.unixfs import FileHasher
 from pinformers.pinning.access import for_others
-from pinformers.pinning.adoption import folder_nodes, kept_blocks
+from pinformers.pinning.adoption import folder_nodes, kept_dag
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.pinned import PinnedRepo
-from pinformers.pinning.records import AGE, aside, left_aside, naming, sync
+from pinformers.pinning.records import AGE, left_aside, naming, replacing
 
 Progress = Callable[[int], None]
 
@@ -59,15 +59,8 @@ def written_aside(target: Path) -> Iterator[BinaryIO]:
         for left in left_aside(target):
             if time.time() - left.lstat().st_mtime > AGE:
                 left.unlink(missing_ok=True)
-        staging = aside(target)
-        try:
-            with open(staging, "xb") as out:
-                yield out
-                out.flush()
-                sync(out.fileno())
-            os.replace(staging, target)
-        finally:
-            staging.unlink(missing_ok=True)
+        with replacing(target) as out:
+            yield out
 
 
 class _Export:
@@ -112,16 +105,14 @@ class _Export:
         return target
 
     def _file(self, cid: CID, path: str) -> Iterator[Block]:
-        target, size = self._found[path], self._pin.files[path].size
-        inner = (
-            {} if cid.codec == RAW else {node.cid: node.data for node in kept_blocks(self._catalog.dag_path(str(cid)))}
-        )
+        target, file = self._found[path], self._pin.files[path]
+        inner, leaves = kept_dag(self._catalog, file)
         yield from (Block(*node) for node in inner.items())
         try:
             with open(target, "rb") as stream:
-                if os.fstat(stream.fileno()).st_size != size:
+                if os.fstat(stream.fileno()).st_size != file.size:
                     raise BlockMismatch(str(cid))
-                for leaf in known_leaves(cid, size, inner):
+                for leaf in leaves:
                     stream.seek(leaf.offset)
                     piece = stream.read(leaf.size)
                     block = leaf_block(leaf, piece, inner)

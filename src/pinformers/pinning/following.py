@@ -23,6 +23,7 @@ from pinformers.pinning.lookup import Found
 from pinformers.pinning.pin import Pin, check_commit, check_repo, check_revision
 from pinformers.pinning.shared_tree import SharedTree, pinned_ns
 from pinformers.pinning.times import iso
+from pinformers.sources.workers import Workers
 
 FetchRecord = Callable[[str], bytes]
 """Delivers the signed record of an IPNS name, true or not; raises SourceError."""
@@ -224,14 +225,10 @@ class Following:
 def ask_all(asked: Sequence[FetchRecord], name: str, now: Callable[[], float] = time.time) -> Iterator[_Answer]:
     """Ask everybody at once; yield what comes within the limit of time, each record verified."""
     answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
+    workers = Workers("pinformers-record")
     for fetch in asked:
-        # Not a pool: the interpreter's exit would wait for its threads, and so for a gateway that drips.
-        thread = threading.Thread(target=lambda fetch=fetch: answers.put(_ask(fetch, name)), daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:
-            # While the interpreter exits, no thread can be started.
-            answers.put(_ask(fetch, name))
+        workers.run(lambda fetch=fetch: answers.put(_ask(fetch, name)))  # type: ignore[misc]
+    workers.close()
     deadline = time.monotonic() + PATIENCE
     for _ in asked:
         try:

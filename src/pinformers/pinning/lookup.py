@@ -79,14 +79,17 @@ class Lookup:
             except PinError as exc:
                 raise LockMismatch(f"{repo}@{revision}", lock.label, exc.advice) from exc
         if self._only:
-            raise NotLocked(repo, revision, "pinformers.lock" if lock is None else lock.label)
+            raise NotLocked(repo, revision, _label(lock))
         return None
 
     def admit(self, name: str, pin: Pin) -> None:
         """Raise NotLocked for the pin of a name by content that holds other files than those of the lockfile."""
-        lock = self._lock() if self._only else None
-        if self._only and not {file.cid for file in pin.files.values()} <= (lock.files() if lock else frozenset()):
-            raise NotLocked(name, "", "pinformers.lock" if lock is None else lock.label)
+        if not self._only:
+            return
+        lock = self._lock()
+        held = frozenset[str]() if lock is None else lock.files()
+        if not {file.cid for file in pin.files.values()} <= held:
+            raise NotLocked(name, "", _label(lock))
 
     def more(self, pin: Pin) -> Pin | None:
         """Join a pin with what shared catalogs know of its commit; they are asked once. None where they know none."""
@@ -167,6 +170,10 @@ class Lookup:
         if self.failures.get(name) != sentence:
             self.failures[name] = sentence
             _logger.warning("%s", sentence)
+
+
+def _label(lock: Locked | None) -> str:
+    return "pinformers.lock" if lock is None else lock.label
 
 
 def _agree(one: Pin, other: Pin) -> bool:

@@ -11,12 +11,12 @@ from typing import Any, Literal, Protocol
 
 from pinformers._errors import BadBlock, BlockMismatch, PinError, SourceError, SourceUnavailable
 from pinformers.ipfs.cid import CID, IDENTITY, Block
-from pinformers.ipfs.dag import Leaf, known_leaves, leaf_block
+from pinformers.ipfs.dag import Leaf, leaf_block
 from pinformers.ipfs.layout import UNIXFS_V1_2025, Balanced, Part
-from pinformers.pinning.adoption import folder_nodes, kept_blocks
+from pinformers.pinning.adoption import folder_nodes, kept_dag
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog
-from pinformers.pinning.pin import Pin, PinnedFile, repo_folder
+from pinformers.pinning.pin import Pin, repo_folder
 from pinformers.pinning.records import MALFORMED, read_json, signature, write_json
 
 How = Literal["nocopy", "copied", "there"]
@@ -100,7 +100,7 @@ class Withdrawal:
         for path, (how, _) in self.known.files.items() if self.known is not None else ():
             if how == "nocopy" and path in pin.files:
                 with contextlib.suppress(BadBlock):
-                    self._referred += (leaf.cid for leaf in _dag(catalog, pin.files[path])[1])
+                    self._referred += [leaf.cid for leaf in kept_dag(catalog, pin.files[path])[1]]
 
     def carry_out(self, node: Node) -> bool:
         """Have ``node`` pin the folder no longer, and its filestore drop the files that are gone.
@@ -220,8 +220,9 @@ class _Sending:
     def _file(self, path: str) -> _File:
         pinned = self._pin.files[path]
         here = self._here(path)
+        inner, leaves = kept_dag(self._catalog, pinned)
         try:
-            return _File(CID.parse(pinned.cid), here, *_dag(self._catalog, pinned))
+            return _File(CID.parse(pinned.cid), here, inner, list(leaves))
         except BadBlock as exc:
             advice = "its inner blocks are not kept; `pinformers verify` makes them again"
             raise PinError(f"{self._pin.repo}/{path}", advice) from exc
@@ -251,12 +252,6 @@ class _Sending:
         if self._filestore is None:
             self._filestore = _filestore(self._node)
         return self._filestore
-
-
-def _dag(catalog: Catalog, pinned: PinnedFile) -> tuple[dict[CID, bytes], list[Leaf]]:
-    """Return the inner blocks that are kept of a file, and its leaves; raises BadBlock where some are not kept."""
-    inner = {block.cid: block.data for block in kept_blocks(catalog.dag_path(pinned.cid))}
-    return inner, list(known_leaves(CID.parse(pinned.cid), pinned.size, inner))
 
 
 def _refers(here: Path) -> str:

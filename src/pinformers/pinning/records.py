@@ -11,7 +11,7 @@ import secrets
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -39,17 +39,25 @@ def left_aside(path: Path) -> Iterator[Path]:
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content`` so that a reader, or a crash, sees the old or the new whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    staging = aside(path)
     try:
-        with open(staging, "xb") as out:
+        with replacing(path) as out:
             out.write(content)
-            out.flush()
-            sync(out.fileno())
-        os.replace(staging, path)
     except OSError as exc:
         # A write into a full disk does not say where, and the name of what lies aside says nothing to anybody.
         exc.filename, exc.filename2 = str(path), None
         raise
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Write a file that takes the place of ``path`` when it is complete, and is deleted when it fails."""
+    staging = aside(path)
+    try:
+        with open(staging, "xb") as out:
+            yield out
+            out.flush()
+            sync(out.fileno())
+        os.replace(staging, path)
     finally:
         staging.unlink(missing_ok=True)
 

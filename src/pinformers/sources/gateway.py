@@ -13,8 +13,9 @@ from pinformers._errors import BlockNotFound, Refusal, SettingsError, SourceErro
 from pinformers.ipfs.cid import CID, IDENTITY
 from pinformers.ipfs.dagpb import MAX_BLOCK
 from pinformers.sources.http import Address, Connections, Exchange, Network, redacted
+from pinformers.sources.patience import SLOWEST
 from pinformers.sources.standing import IN_ALL, Outcome, Roster
-from pinformers.sources.trustless import SLOWEST, Gateway
+from pinformers.sources.trustless import Gateway
 from pinformers.sources.workers import Workers
 
 NAME = "gateway"

@@ -15,7 +15,6 @@ from pinformers.ipfs.car import read_car
 from pinformers.ipfs.cid import CID, Block
 from pinformers.ipfs.dagpb import MAX_BLOCK
 from pinformers.sources.http import Address, Connections, Exchange, discard, mapped
-from pinformers.sources.patience import SLOWEST as SLOWEST
 
 RAW_TYPE = "application/vnd.ipld.raw"
 CAR_TYPE = "application/vnd.ipld.car"

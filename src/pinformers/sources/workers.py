@@ -28,7 +28,7 @@ class Workers:
         self._closed = False
 
     def run(self, job: Callable[[], None]) -> None:
-        """Run a job beside the caller; in its place where the interpreter exits and starts no more threads."""
+        """Run a job beside the caller; in its place where no thread starts: at the exit, or at a system limit."""
         with self._lock:
             new = self._free <= 0
             self._free -= not new
