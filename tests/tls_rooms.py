@@ -7,6 +7,7 @@ import datetime
 import ipaddress
 import socket
 import ssl
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h2.config
@@ -16,6 +17,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from bad_gateway import Answer, BadGateway, honest
+from ipfs_data import MemoryStore
 
 
 def write_certificate(folder: Path) -> tuple[Path, Path]:
@@ -49,6 +53,28 @@ def trusting(cert: Path, *protocols: str) -> ssl.SSLContext:
     if protocols:
         context.set_alpn_protocols(list(protocols))
     return context
+
+
+def certified(cert: Path, key: Path) -> ssl.SSLContext:
+    """A server's context with a certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return context
+
+
+@contextlib.contextmanager
+def gateways(certificate: tuple[Path, Path], answer: Answer = honest) -> Iterator[Callable[..., BadGateway]]:
+    """Start gateways, plain or with TLS, that end with the ``with`` block; each may have an answer of its own."""
+    with contextlib.ExitStack() as stack:
+
+        def begin(answer: Answer = answer, store: MemoryStore | None = None, *, tls: bool = False) -> BadGateway:
+            gateway = BadGateway(answer, store)
+            stack.callback(gateway.stop)
+            context = certified(*certificate)
+            gateway.start((lambda sock: context.wrap_socket(sock, server_side=True)) if tls else None)
+            return gateway
+
+        yield begin
 
 
 class Http2:

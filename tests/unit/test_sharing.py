@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,7 +25,7 @@ from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.cluster_pins import ClusterShelf
 from pinformers.sources.cluster import ClusterNode
 from pinformers.sources.ipns import MEDIA_TYPE
-from tls_rooms import write_certificate
+from tls_rooms import gateways, write_certificate
 
 KEY = ed25519_key()
 NAME = str(KEY.name)
@@ -46,16 +44,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def start(certificate: tuple[Path, Path]) -> Iterator[Start]:
-    with ExitStack() as stack:
-
-        def begin(answer: Answer, store: MemoryStore | None = None, *, tls: bool = False) -> BadGateway:
-            server = BadGateway(answer, store)
-            stack.callback(server.stop)
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*certificate)
-            server.start((lambda sock: context.wrap_socket(sock, server_side=True)) if tls else None)
-            return server
-
+    with gateways(certificate) as begin:
         yield begin
 
 

@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import socket
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from ipfs_data import MemoryStore
 from pinformers._errors import SourceError, SourceUnavailable
 from pinformers.ipfs import CID
 from pinformers.sources.cluster import ClusterAddress, ClusterNode, Replication
-from tls_rooms import write_certificate
+from tls_rooms import certified, write_certificate
 
 A, B = CID.raw(b"a" * 32), CID.raw(b"b" * 32)
 OK = b"HTTP/1.1 200 OK\r\n\r\n"
@@ -180,8 +179,7 @@ def test_a_peer_that_drips_is_given_up(answer: Answer) -> None:
 
 def test_the_certificates_of_the_settings_count(tmp_path: Path) -> None:
     cert, key = write_certificate(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
+    context = certified(cert, key)
     peer = BadGateway(lambda visit: visit.reply(200, b'{"version": "1.1.6"}'))
     peer.start(lambda sock: context.wrap_socket(sock, server_side=True))
     try:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pickle
 import socket
-import ssl
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ import bad_gateway as bad
 from bad_gateway import Answer, BadGateway, Visit
 from pinformers._errors import Refusal
 from pinformers.sources.http import Address, Connections, Exchange, Network, discard, is_loopback, redacted
-from tls_rooms import write_certificate
+from tls_rooms import gateways, write_certificate
 
 Start = Callable[..., BadGateway]
 Get = Callable[..., bytes]
@@ -37,16 +36,7 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def start(certificate: tuple[Path, Path]) -> Iterator[Start]:
-    with ExitStack() as stack:
-
-        def begin(answer: Answer = echoes, *, tls: bool = False) -> BadGateway:
-            gateway = BadGateway(answer)
-            stack.callback(gateway.stop)
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(*certificate)
-            gateway.start((lambda sock: context.wrap_socket(sock, server_side=True)) if tls else None)
-            return gateway
-
+    with gateways(certificate, echoes) as begin:
         yield begin
 
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import socket
-import ssl
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from pinformers.ipfs import CID, Block
 from pinformers.ipfs.dagpb import MAX_BLOCK
 from pinformers.sources.kubo import KuboNode, KuboSource
 from pinformers.sources.kubo_rpc import Rpc, url_of
-from tls_rooms import write_certificate
+from tls_rooms import certified, write_certificate
 
 BLOCK = b"a block"
 CID_OF_BLOCK = CID.raw(hashlib.sha256(BLOCK).digest())
@@ -180,8 +179,7 @@ def test_a_refusal_names_the_setting(tmp_path: Path) -> None:
 def test_a_certificate_of_ones_own_counts_for_every_call(tmp_path: Path) -> None:
     cert, key = write_certificate(tmp_path)
     with stub(who) as daemon:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(cert, key)
+        context = certified(cert, key)
         daemon.socket = context.wrap_socket(daemon.socket, server_side=True)
         address = f"/dns4/localhost/tcp/{daemon.server_port}/https"
         node = KuboNode(address, ca_bundle=cert)
