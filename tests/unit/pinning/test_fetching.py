@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pinformers.ipfs import CID, V0_2015, Profile, hash_file
 from pinformers.pinning.cache import PART, RepoCache
 from pinformers.pinning.fetching import WINDOW, Ahead, fetch_file
 from pinformers.pinning.pin import Pin, PinnedFile
+from pinformers.pinning.records import AGE
 from pinformers.sources.base import Chain
 
 COMMIT = "c" * 40
@@ -103,6 +105,25 @@ def test_what_was_verified_is_not_fetched_again(limit: int, profile: Profile, tm
     twice = [cid for cid in second.asked if first.delivered[cid] and second.asked[cid]]
     assert len(twice) <= WINDOW
     assert sum(second.asked.values()) <= len(room.store.blocks) - written // SMALL.chunk
+
+
+def test_a_part_that_is_taken_up_is_no_garbage_meanwhile(tmp_path: Path) -> None:
+    room = Room(tmp_path, CONTENT)
+    with pytest.raises(SourceError):
+        room.fetch(Counting(room.store, 25))
+    (part,) = room.parts
+    os.utime(part, (1, 1))
+    # So that a source is asked before the first byte is written.
+    room.dag_path.with_name(f"{room.dag_path.name}.part").unlink()
+    ages: list[float] = []
+
+    class Looking(Counting):
+        def block(self, cid: CID) -> bytes:
+            ages.append(time.time() - part.stat().st_mtime)
+            return super().block(cid)
+
+    room.fetch(Looking(room.store))
+    assert ages and max(ages) < AGE
 
 
 def test_a_part_that_was_damaged_is_true_up_to_the_damage(tmp_path: Path) -> None:
