@@ -168,9 +168,9 @@ def compare(case: Case, checkpoints: Path, folder: Path) -> Comparison:
         pinned = {"+".join(_words(way)): runs.outcome("pinned", way) for way in _ways(len(case.steps))}
         if not case.models and not case.repos:
             return Comparison(plain, pinned, plain, {})
-        alone = runs.outcome("pinned", [True] * len(case.steps), endpoint=NOWHERE)
+        alone = runs.outcome("pinned", [True] * len(case.steps), endpoint=NOWHERE, warm=True)
         # With a warm cache plain transformers, too, leaves some remarks out.
-        again = plain if alone == plain.silent else runs.outcome("plain", [False] * len(case.steps))
+        again = plain if alone == plain.silent else runs.outcome("plain", [False] * len(case.steps), warm=True)
     return Comparison(plain, pinned, again, {"unreachable": alone})
 
 
@@ -183,7 +183,8 @@ def _written(case: Case, checkpoints: Path, folder: Path) -> list[Path]:
 
 
 def _ways(steps: int) -> Iterator[tuple[bool, ...]]:
-    return (way for way in itertools.product((True, False), repeat=steps) if any(way))
+    # All pinned is the last one: it leaves the pins that the run without a hub finds.
+    return (way for way in itertools.product((False, True), repeat=steps) if any(way))
 
 
 def _words(way: Sequence[bool]) -> list[str]:
@@ -192,17 +193,18 @@ def _words(way: Sequence[bool]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Runs:
-    """One case in one folder: its plain and its pinned processes have a home each, with a hub cache each."""
+    """One case in one folder: its plain and its pinned processes have a home each, empty when a way begins."""
 
     case: Case
     folder: Path
     hub: str
 
-    def outcome(self, kind: str, way: Sequence[bool], *, endpoint: str | None = None) -> Outcome:
-        """Run every step in its turn; the first that fails is the last."""
-        home = self.folder / kind
+    def outcome(self, kind: str, way: Sequence[bool], *, endpoint: str | None = None, warm: bool = False) -> Outcome:
+        """Run every step in its turn; the first that fails is the last. ``warm``: with the cache of the run before."""
+        # Two names of one length: what a script pickles may hold a path, and it prints the size.
+        home = self.folder / {"plain": "original", "pinned": "switched"}[kind]
         # What a script leaves in its folder, and the custom code that was copied, would be found by the next.
-        for left in (home / "work", home / "hf" / "modules"):
+        for left in (home / "work", home / "hf" / "modules") if warm else (home,):
             shutil.rmtree(left, ignore_errors=True)
         (home / "work").mkdir(parents=True)
         status, stdout, stderr = 0, "", ""

@@ -9,6 +9,7 @@ import contextlib
 import gc
 import importlib
 import importlib.util
+import inspect
 import json
 import logging
 import os
@@ -147,7 +148,8 @@ def is_ours(value: object) -> bool:
     function = (
         getattr(value, "__func__", value) if isinstance(value, classmethod | staticmethod | MethodType) else value
     )
-    return isinstance(function, FunctionType) and "/pinformers/importing/" in function.__code__.co_filename
+    marked = getattr(function, "__pinformers__", False)
+    return isinstance(function, FunctionType) and (marked or "/pinformers/importing/" in function.__code__.co_filename)
 
 
 def watched() -> Iterator[tuple[str, ModuleType]]:
@@ -169,7 +171,7 @@ def members() -> Iterator[tuple[str, object]]:
                     yield from ((f"{name}.{attribute}.{own}", held) for own, held in vars(value).items())
                 continue
             yield f"{name}.{attribute}", value
-            if isinstance(value, type) and attribute.startswith("Auto"):
+            if isinstance(value, type) and attribute.startswith(("Auto", "_Base", "HfApi")):
                 yield from ((f"{name}.{attribute}.{own}", held) for own, held in list(vars(value).items()))
         for own, held in list(vars(type(module)).items()):
             yield f"type({name}).{own}", held
@@ -199,7 +201,7 @@ class Snapshot:
 
 
 def wrapped(cls: type) -> bool:
-    return is_ours(vars(cls).get("from_pretrained"))
+    return is_ours(inspect.getattr_static(cls, "from_pretrained", None))
 
 
 def status() -> dict[str, Any]:
@@ -453,7 +455,7 @@ def every_auto_class() -> None:
             if not name.startswith("Auto"):
                 continue
             value = getattr(transformers, name)
-            if isinstance(value, type) and wrapped(value):
+            if isinstance(value, type) and wrapped(value) and value.__module__.startswith("transformers.models.auto."):
                 found.add(f"transformers.{name}")
         assert found == set(named)
         assert named == sorted(named)

@@ -189,10 +189,11 @@ class Answers:
                 return sorted(pinned.listing)
             hub_types.forbid(call.repo, pinned or resolver)
             commit = _settled(resolver, call) if resolver is not None else None
-            if resolver is None or commit is None or not hasattr(original, "__self__"):
+            api = call.get("self")
+            if resolver is None or commit is None or api is None:
                 return original(*args, **kwargs)
             # The request that list_repo_files makes, at the commit that the files of this load came from.
-            ask = original.__self__.list_repo_tree
+            ask = api.list_repo_tree
             entries = list(ask(call.repo, recursive=True, revision=commit, token=call.get("token")))
             resolver.listed(str(call.repo), commit, repo_type=call.repo_type, entries=entries)
             return [entry.path for entry in entries if hasattr(entry, "blob_id")]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from types import MethodType, ModuleType
 from typing import cast
 
+from pinformers.importing.standing_in import stand_in
 from pinformers.importing.swaps import Function, Wrap
 
 _Pairs = dict[int, tuple[object, object]]
@@ -25,13 +26,13 @@ class Everywhere:
         """Have what ``module`` defines as ``name`` replaced by the next ``place``; without it, nothing happens."""
         original = vars(module).get(name)
         if original is not None and id(original) not in self._originals:
-            self._pair(original, _marked(wrap(original)))
+            self._pair(original, stand_in(original, wrap(original)))
 
     def method(self, owner: type, name: str, wrap: Wrap) -> None:
         """Replace a method in its class; the next ``place`` finds what holds it bound to an instance."""
         original = vars(owner).get(name)
         if original is not None and not getattr(original, "__pinformers__", False):
-            wrapper = _marked(wrap(original))
+            wrapper = stand_in(original, wrap(original))
             self._methods[id(original)] = (original, owner, name, wrapper)
             setattr(owner, name, wrapper)
 
@@ -47,7 +48,7 @@ class Everywhere:
         """Give one module another wrapper of what it holds replaced as ``name``."""
         _, original = self._originals.get(id(vars(module).get(name)), (None, None))
         if original is not None:
-            wrapper = _marked(wrap(cast(Function, original)))
+            wrapper = stand_in(original, wrap(cast(Function, original)))
             self._originals[id(wrapper)] = (wrapper, original)
             setattr(module, name, wrapper)
 
@@ -92,8 +93,3 @@ class Everywhere:
 def loaded() -> list[ModuleType]:
     """Every module object that is loaded now."""
     return [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
-
-
-def _marked(wrapper: Function) -> Function:
-    wrapper.__pinformers__ = True  # type: ignore[attr-defined]
-    return wrapper

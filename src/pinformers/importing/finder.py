@@ -14,42 +14,57 @@ if TYPE_CHECKING:
 Executed = Callable[[str, ModuleType], None]
 
 
-class RelayLoader:
-    """Stand in for a spec's own loader until the module executes, then step aside.
+class Relay:
+    """What a spec's own loader becomes until its module executes: an object of a subclass of the loader's class.
 
-    The real loader is back in ``__spec__`` and ``__loader__`` before the module's code runs: pkg_resources,
-    ``python -m`` and importlib.resources look there.
+    It shares the loader's attributes, and looks, compares, copies and pickles as the loader does. The real loader is
+    back in ``__spec__`` and ``__loader__`` before the module's code runs: pkg_resources, ``python -m`` and
+    importlib.resources look there.
     """
 
-    def __init__(self, loader: Loader, executed: Executed) -> None:
-        self._loader, self._executed = loader, executed
+    def __init__(self, executed: Executed) -> None:
+        self._executed = executed
+        self._classes: dict[type, type] = {}
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
+    def stand_for(self, loader: Loader) -> Loader:
+        """Return the relay of ``loader``, or ``loader`` where none can be made."""
+        base = type(loader)
+        try:
+            if base not in self._classes:
+                self._classes[base] = self._class(base)
+            relay: Any = object.__new__(self._classes[base])
+            relay.__dict__ = loader.__dict__
+        except (AttributeError, TypeError):
+            # A class written in C, a class without attributes, a class that is itself the loader.
+            return loader
+        relay._relayed = loader
+        return cast("Loader", relay)
 
-    @property  # type: ignore[misc]
-    def __class__(self) -> type:
-        # isinstance() asks here: a spec that nobody executes (importlib.util.find_spec) shows the loader it had.
-        return type(self._loader)
+    def _class(self, base: type) -> type:
+        executed = self._executed
 
-    def get_source(self, fullname: str) -> Any:
-        # Jedi asks the class for it: with us on, completion (IPython, notebooks) knew nothing of a covered package.
-        found = getattr(self._loader, "get_source", None)
-        if found is None:
-            raise ImportError(f"the loader of {fullname} knows no source", name=fullname)
-        return found(fullname)
+        def exec_module(self: Any, module: ModuleType) -> None:
+            loader, spec = self._relayed, module.__spec__
+            # Another program's loader, which asks this one, stays where it is.
+            if spec is not None and spec.loader is self:
+                spec.loader = loader
+            if getattr(module, "__loader__", None) is self:
+                module.__loader__ = loader
+            loader.exec_module(module)
+            executed(module.__name__, module)
 
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        # Another finder's loader, which asks this one, stays where it is.
-        if module.__spec__ is not None and cast(object, module.__spec__.loader) is self:
-            module.__spec__.loader = self._loader
-        if cast(object, getattr(module, "__loader__", None)) is self:
-            module.__loader__ = self._loader
-        self._loader.exec_module(module)
-        self._executed(module.__name__, module)
+        # Python leaves importlib out of a traceback, but not around a frame of another file.
+        exec_module.__code__ = exec_module.__code__.replace(co_filename="<frozen importlib._bootstrap>")
+        members: dict[str, object] = {
+            "__slots__": ("_relayed",),
+            "__class__": property(lambda self: base),
+            "__dir__": lambda self: dir(self._relayed),
+            "__reduce_ex__": lambda self, protocol: self._relayed.__reduce_ex__(protocol),
+            "create_module": lambda self, spec: self._relayed.create_module(spec),
+            "exec_module": exec_module,
+        }
+        names = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}
+        return type(base.__name__, (base,), {**names, **members})
 
 
 class Finder:
@@ -59,7 +74,7 @@ class Finder:
     """
 
     def __init__(self, package: str, executed: Executed, *more: str) -> None:
-        self._packages, self._executed = frozenset((package, *more)), executed
+        self._packages, self._relay = frozenset((package, *more)), Relay(executed)
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -68,7 +83,7 @@ class Finder:
             return None
         spec = self._next_spec(fullname, path, target)
         if spec is not None and hasattr(spec.loader, "exec_module"):
-            spec.loader = cast("Loader", RelayLoader(cast("Loader", spec.loader), self._executed))
+            spec.loader = self._relay.stand_for(cast("Loader", spec.loader))
         return spec
 
     def _next_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:

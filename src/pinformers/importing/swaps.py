@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from types import ModuleType
-from typing import Any
+from types import MethodType, ModuleType
 
-Function = Callable[..., Any]
+from pinformers.importing.standing_in import Function as Function
+from pinformers.importing.standing_in import stand_in
+
 Wrap = Callable[[Function], Function]
 _ABSENT = object()
 
@@ -18,21 +19,32 @@ class Swaps:
     def __init__(self) -> None:
         self._wrappers: dict[tuple[int, str], tuple[str, Function, Function]] = {}
         self._lazy: list[tuple[ModuleType, str]] = []
+        self._methods: dict[tuple[type, str], tuple[object, Function]] = {}
 
-    def define(self, module: ModuleType, name: str, wrap: Wrap, *, here: bool = False, over: bool = False) -> None:
+    def method(self, owner: type, name: str, wrap: Wrap) -> None:
+        """Replace a method in its class by ``wrap(original)``, once; a class without it is left alone."""
+        original = vars(owner).get(name)
+        if original is not None and (owner, name) not in self._methods:
+            wrapper = stand_in(original, wrap(original))
+            self._methods[owner, name] = (original, wrapper)
+            setattr(owner, name, wrapper)
+
+    def define(self, module: ModuleType, name: str, wrap: Wrap, *, here: bool = False) -> None:
         """Replace ``module.name`` by ``wrap(original)``; a module without that name is left alone.
 
         ``here``: in this module alone; others that bind the same original may get another wrapper, or none.
-        ``over``: also what is a wrapper already, put there by somebody else than this object.
         """
         lazy = name not in vars(module)
         original = getattr(module, name, None)
-        ours = id(original) in {id(wrapper) for _, _, wrapper in self._wrappers.values()}
-        if original is None or ours or (getattr(original, "__pinformers__", False) and not over):
+        if original is None or getattr(original, "__pinformers__", False):
             return
         key = (id(original), module.__name__ if here else "")
-        _, _, wrapper = self._wrappers.setdefault(key, (name, original, wrap(original)))
-        wrapper.__pinformers__ = True  # type: ignore[attr-defined]
+        if key not in self._wrappers:
+            wrapper = wrap(original)
+            if not isinstance(wrapper, MethodType):
+                wrapper = stand_in(original, wrapper)
+            self._wrappers[key] = (name, original, wrapper)
+        _, _, wrapper = self._wrappers[key]
         setattr(module, name, wrapper)
         if lazy:
             # PEP 562: the module computes this name; undo takes our entry away so that it computes it again.
@@ -47,6 +59,10 @@ class Swaps:
 
     def undo(self) -> None:
         """Put the originals back in every loaded module that binds a wrapper under its name."""
+        for (owner, name), (method, wrapper) in self._methods.items():
+            if vars(owner).get(name) is wrapper:
+                setattr(owner, name, method)
+        self._methods.clear()
         for module, name in self._lazy:
             vars(module).pop(name, None)
         back = {id(wrapper): original for _, original, wrapper in self._wrappers.values()}

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any
 
+from pinformers.importing.standing_in import stand_in
+
 METHOD = "from_pretrained"
-_ABSENT = object()
 
 Loading = Callable[[str], AbstractContextManager[object]]
 
@@ -29,6 +30,19 @@ def public_auto_classes(module: ModuleType) -> list[str]:
         for name, home in homes.items()
         if name.startswith("Auto") and home.startswith("models.auto.") and name not in missing
     )
+
+
+class _Loading:
+    """What is entered around a load. cloudpickle writes methods by value: another process then enters nothing."""
+
+    def __init__(self, loading: Loading) -> None:
+        self._loading = loading
+
+    def __call__(self, name: str) -> AbstractContextManager[object]:
+        return self._loading(name)
+
+    def __reduce__(self) -> Any:
+        return functools.partial, (nullcontext,)
 
 
 class AutoWrappers:
@@ -53,37 +67,29 @@ class AutoWrappers:
             return
         if home is not None and value.__module__ != home:
             return
-        # Through the dictionaries: a dummy class of a missing backend raises on getattr, even on hasattr.
-        if not any(METHOD in vars(base) for base in value.__mro__):
-            return
-        before = vars(value).get(METHOD, _ABSENT)
-        wrapper = self._wrapper(value, before)
-        self._before[value] = (before, wrapper)
-        setattr(value, METHOD, wrapper)
+        # Through the dictionaries: a dummy class of a missing backend raises on getattr, even on hasattr. The base
+        # that has the method is wrapped: an entry of our own in a class that inherits it would be seen in help().
+        owner = next((base for base in value.__mro__ if METHOD in vars(base)), None)
+        before = vars(owner)[METHOD] if owner is not None else None
+        # Somebody's mock, or their plain function, is not called with the class; it stays as it is.
+        if owner is not None and owner not in self._before and isinstance(before, classmethod):
+            wrapper: classmethod[Any, Any, Any] = classmethod(self._wrapper(owner.__name__, before.__func__))
+            self._before[owner] = (before, wrapper)
+            setattr(owner, METHOD, wrapper)
 
-    def _wrapper(self, owner: type, before: object) -> classmethod[Any, Any, Any]:
-        loading, name = self._loading, owner.__name__
-        inherited = before is _ABSENT
-        found: Any = getattr(super(owner, owner), METHOD) if inherited else before
-        function = getattr(found, "__func__", found)
+    def _wrapper(self, name: str, original: Any) -> Any:
+        loading = _Loading(self._loading)
 
-        @functools.wraps(function)
-        def from_pretrained(cls: type, *args: Any, **kwargs: Any) -> Any:
+        def from_pretrained(*args: Any, **kwargs: Any) -> Any:
             with loading(name):
-                if inherited:
-                    return getattr(super(owner, cls), METHOD)(*args, **kwargs)
-                return function(cls, *args, **kwargs)
+                return original(*args, **kwargs)
 
-        return classmethod(from_pretrained)
+        return stand_in(original, from_pretrained)
 
     def undo(self) -> None:
         """Put back exactly what was in each class, unless somebody else replaced the wrapper since."""
         for owner, (before, wrapper) in self._before.items():
-            if vars(owner).get(METHOD) is not wrapper:
-                continue
-            if before is _ABSENT:
-                delattr(owner, METHOD)
-            else:
+            if vars(owner).get(METHOD) is wrapper:
                 setattr(owner, METHOD, before)
         self._before.clear()
 

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import sys
 import traceback
+from itertools import groupby
 from pathlib import Path
 
 import _small
@@ -36,7 +37,8 @@ def attempt(statement):
         frames = [frame.name for frame in traceback.extract_tb(error.__traceback__) if "transformers" in frame.filename]
         shown = "".join(traceback.format_exception_only(error))
         extra = [getattr(error, name, None) for name in ("name", "path", "filename", "lineno", "code")]
-        return [type(error).__name__, shown, [str(value) for value in extra], frames]
+        # A wrapper is one more frame, of the same name.
+        return [type(error).__name__, shown, [str(value) for value in extra], [name for name, _ in groupby(frames)]]
 
 
 STATEMENTS = (

@@ -21,7 +21,8 @@ class Base:
 
 
 @pytest.fixture
-def module() -> ModuleType:
+def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.setattr(Base, "from_pretrained", vars(Base)["from_pretrained"])
     made = ModuleType(HOME)
     made.AutoOwn = type("AutoOwn", (Base,), {"__module__": HOME, "from_pretrained": Base.__dict__["from_pretrained"]})  # type: ignore[attr-defined]
     made.AutoInherits = type("AutoInherits", (Base,), {"__module__": HOME})  # type: ignore[attr-defined]
@@ -46,9 +47,12 @@ def wrappers(loads: list[str]) -> AutoWrappers:
     return AutoWrappers(loading)
 
 
-def test_only_the_module_s_own_loadable_auto_classes_are_wrapped(module: ModuleType, wrappers: AutoWrappers) -> None:
+def test_the_module_s_own_loadable_auto_classes_are_wrapped_where_their_method_is(
+    module: ModuleType, wrappers: AutoWrappers
+) -> None:
     wrappers.wrap_module(module)
-    assert wrappers.names == ["AutoInherits", "AutoOwn"]
+    assert wrappers.names == ["AutoOwn", "Base"]
+    assert "from_pretrained" not in vars(module.AutoInherits)
 
 
 @pytest.mark.parametrize("name", ["AutoOwn", "AutoInherits"])
@@ -61,15 +65,17 @@ def test_a_call_reaches_the_original_as_it_came(
     assert cls.from_pretrained(name="org/model") == (cls, "org/model", (), {})
     child = type("Child", (cls,), {})
     assert child.from_pretrained("x")[0] is child  # type: ignore[attr-defined]
-    assert loads == [name] * 3
+    assert loads == [{"AutoInherits": "Base"}.get(name, name)] * 3
 
 
 def test_signature_and_doc_are_the_original_s(module: ModuleType, wrappers: AutoWrappers) -> None:
-    before = inspect.signature(module.AutoOwn.from_pretrained)
+    before, original = inspect.signature(module.AutoOwn.from_pretrained), vars(Base)["from_pretrained"].__func__
     wrappers.wrap_module(module)
     assert inspect.signature(module.AutoOwn.from_pretrained) == before
     assert module.AutoOwn.from_pretrained.__doc__ == "Load."
-    assert module.AutoOwn.from_pretrained.__wrapped__ is Base.__dict__["from_pretrained"].__func__
+    assert module.AutoOwn.from_pretrained.__wrapped__ is original
+    assert inspect.getsourcefile(module.AutoOwn.from_pretrained) == __file__
+    assert inspect.getfullargspec(module.AutoOwn.from_pretrained).args == ["cls", "name"]
 
 
 def test_undo_puts_back_exactly_what_was_there(module: ModuleType, wrappers: AutoWrappers) -> None:
