@@ -34,7 +34,7 @@ def build_resolver(settings: Settings) -> Resolver:
     sharing = build_sharing(settings)
     catalog = sharing.catalog
     hub = "hub" in settings.sources
-    policy = Policy(settings.on_miss, hub, settings.lock_timeout, settings.locked, settings.gated)
+    policy = Policy(settings.on_miss, hub, settings.lock_timeout, settings.locked, settings.gated, settings.chunking)
     moved = str(settings.cache_dir) if settings.cache_dir is not None else None
     lookup = Lookup(catalog, _lock(settings), sharing.shelves, locked=settings.locked)
     return Resolver(lookup, cache, sharing.sources, policy, moved, sharing.publisher(), sharing.resolve_name)

@@ -122,6 +122,11 @@ class Settings:
     gated: Gated = _setting(
         "keep", _one_of("keep", "share"), "what the hub keeps private or gated: keep to that, or share it like all else"
     )
+    chunking: Literal["fixed", "tensors"] = _setting(
+        "fixed",
+        _one_of("fixed", "tensors"),
+        "how new files are cut into blocks: as Kubo does, or also where the tensors of safetensors files begin",
+    )
     scope: Literal["transformers", "hub"] = _setting(
         "transformers",
         _one_of("transformers", "hub"),

@@ -50,7 +50,7 @@ class Room:
         self.dag_path = folder / "dags" / "x.car"
 
     def fetch(self, chain: Chain) -> None:
-        fetched = fetch_file(self.cache, self.pin, "model.bin", chain, self.dag_path)
+        fetched = fetch_file(self.cache, self.pin, "model.bin", chain.fetch, self.dag_path)
         assert fetched.verified
         assert hash_file(self.cache.file(COMMIT, "model.bin")).sha256 == self.pin.files["model.bin"].sha256
 
@@ -81,7 +81,7 @@ from pinformers.sources.gateway import GatewaySource
 import json
 pin = Pin.from_json(json.loads(sys.argv[1]))
 chain = Chain([GatewaySource([sys.argv[2]], stall_timeout=10.0)])
-fetch_file(RepoCache(sys.argv[3], pin.repo), pin, "model.bin", chain, Path(sys.argv[4]))
+fetch_file(RepoCache(sys.argv[3], pin.repo), pin, "model.bin", chain.fetch, Path(sys.argv[4]))
 """
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 from pinformers._errors import PinError
@@ -15,6 +16,7 @@ from pinformers.ipfs.cid import CID, Block
 from pinformers.ipfs.dagpb import DIRECTORY_MESSAGE, MAX_DEPTH, encode_leaf, encode_link, encode_node
 from pinformers.ipfs.hamt import Child, Subtree, build_shards
 from pinformers.ipfs.layout import UNIXFS_V1_2025, Balanced, Part, Profile
+from pinformers.ipfs.tensors import Chunking, leaf_sizes
 
 CHUNK = UNIXFS_V1_2025.chunk
 WIDTH = UNIXFS_V1_2025.width
@@ -26,6 +28,8 @@ HAMT_ABOVE = 256 << 10
 # to hash at the same time, and a small file is done before the thread has started.
 BUFFER = 4 << 20
 POOL_FROM = 16 << 20
+# What is read at once of a file's beginning, which tells the leaves of a safetensors file.
+_HEAD = 64 << 10
 
 Leaf = Callable[[bytes | memoryview], None]
 """Takes each leaf's block when it is complete; the memory is reused when the call returns."""
@@ -50,7 +54,7 @@ class FileHasher:
     """Compute a file's CID, sha256 and git blob id while its bytes pass once.
 
     ``git`` needs ``size``, which git's header holds. With ``pool``, an update longer than a chunk hashes the leaves
-    and the file at the same time.
+    and the file at the same time. ``sizes`` are those of the leaves, where they are not all the profile's chunk.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class FileHasher:
         git: bool = False,
         pool: Executor | None = None,
         profile: Profile = UNIXFS_V1_2025,
+        sizes: Iterable[int] | None = None,
     ) -> None:
         if git and size is None:
             raise ValueError("git=True needs the size, which git hashes before the first byte.")
@@ -71,12 +76,15 @@ class FileHasher:
         # The first leaf is the file so far, so a file of one leaf is hashed once.
         self._leaf_hash = self._whole
         self._held = bytearray()
+        self._sizes = iter(sizes or ())
+        # Where the first leaf ends, and how long the one is that is being filled.
+        self._first = self._room = next(self._sizes, profile.chunk)
         self._size = self._filled = 0
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         """Take the next bytes, however the stream is cut."""
         view = memoryview(data).cast("B")
-        first = view[: max(0, self._profile.chunk - self._size)]
+        first = view[: max(0, self._first - self._size)]
         rest = view[len(first) :]
         self._size += len(view)
         self._hash_file(first)
@@ -120,12 +128,12 @@ class FileHasher:
 
     def _cut(self, view: memoryview) -> None:
         while view:
-            piece = view[: self._profile.chunk - self._filled]
+            piece = view[: self._room - self._filled]
             view = view[len(piece) :]
             self._filled += len(piece)
             if self._leaf_hash is not self._whole:
                 self._leaf_hash.update(piece)
-            if self._filled == self._profile.chunk:
+            if self._filled == self._room:
                 self._close_leaf(piece)
             elif self._leaf or not self._profile.raw_leaves:
                 self._held += piece
@@ -142,7 +150,7 @@ class FileHasher:
         if self._leaf:
             self._leaf(block)
         self._held.clear()
-        self._filled = 0
+        self._filled, self._room = 0, next(self._sizes, self._profile.chunk)
 
 
 def hash_file(
@@ -151,6 +159,7 @@ def hash_file(
     git: bool = False,
     progress: Callable[[int], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    chunking: Chunking = "fixed",
 ) -> FileDag:
     """Hash a file in one pass over its bytes.
 
@@ -159,8 +168,10 @@ def hash_file(
     """
     with open(path, "rb", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
+        sizes = leaf_sizes(iter(partial(file.read, _HEAD), b""), size) if chunking == "tensors" else None
+        file.seek(0)
         with ThreadPoolExecutor(1) if size >= POOL_FROM else nullcontext() as pool:
-            hasher = FileHasher(size, git=git, pool=pool)
+            hasher = FileHasher(size, git=git, pool=pool, sizes=sizes)
             buffer = memoryview(bytearray(min(BUFFER, size + 1)))
             while count := file.readinto(buffer):
                 hasher.update(buffer[:count])

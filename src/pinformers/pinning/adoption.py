@@ -15,6 +15,8 @@ from pinformers._errors import BadBlock, BadCar, BlockMismatch
 from pinformers.ipfs.car import read_car, write_car
 from pinformers.ipfs.cid import CID, Block
 from pinformers.ipfs.dag import Leaf, known_leaves, leaf_block
+from pinformers.ipfs.layout import dag_size
+from pinformers.ipfs.tensors import Chunking
 from pinformers.ipfs.unixfs import FileDag, hash_file
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, Place, Stat
@@ -86,10 +88,18 @@ class Batch:
 
 
 class Adoption:
-    """Adopt one commit in one hub cache."""
+    """Adopt one commit in one hub cache; ``chunking`` is for files that no pin names yet."""
 
-    def __init__(self, catalog: Catalog, cache: RepoCache, repo: str, commit: str, repo_type: str = "model") -> None:
-        self._catalog, self._cache = catalog, cache
+    def __init__(
+        self,
+        catalog: Catalog,
+        cache: RepoCache,
+        repo: str,
+        commit: str,
+        repo_type: str = "model",
+        chunking: Chunking = "fixed",
+    ) -> None:
+        self._catalog, self._cache, self._chunking = catalog, cache, chunking
         self._empty = Pin(repo=repo, commit=commit, repo_type=repo_type)
 
     def pending(self) -> list[tuple[str, int]]:
@@ -151,8 +161,11 @@ class Adoption:
         hub = self._hub_entry(path, before[0], facts)
         # The blob id of an LFS file is that of its pointer, so its bytes need no git hash.
         git = "blob_id" in hub and "lfs_sha256" not in hub
-        dag = hash_file(target, git=git, progress=watch.progress, stop=watch.stop)
         pinned = self._known().files.get(path)
+        if pinned is None:
+            dag = hash_file(target, git=git, progress=watch.progress, stop=watch.stop, chunking=self._chunking)
+        else:
+            dag = hash_pinned(self._catalog, pinned, target, watch, git=git)
         problem = _contradiction(dag, hub) or (departure(self._catalog, pinned, dag, target) if pinned else None)
         if problem is None and signature(target) != before:
             problem = "it changed while it was read"
@@ -208,6 +221,20 @@ def _contradiction(dag: FileDag, hub: Hub) -> str | None:
     if hub.get("blob_id") and hub["blob_id"] != dag.git_blob:
         return f"its git blob id is {dag.git_blob} and the hub says {hub['blob_id']}"
     return None
+
+
+def hash_pinned(catalog: Catalog, file: PinnedFile, target: Path, watch: Watch, *, git: bool = False) -> FileDag:
+    """Hash a file that should be the pinned one, and cut it as the pin has it where that is a cut of ours."""
+    # The size of its blocks tells the cut: leaves that begin with tensors are more than those of a fixed size.
+    ours: tuple[Chunking, Chunking] = ("fixed", "tensors")
+    first, second = ours if file.dag_size in (0, dag_size(file.size)) else ours[::-1]
+    dag = hash_file(target, git=git, progress=watch.progress, stop=watch.stop, chunking=first)
+    unlike = str(dag.cid) != file.cid and dag.size == file.size and file.sha256 in ("", dag.sha256)
+    if not unlike or catalog.dag_path(file.cid).exists():
+        return dag
+    # Right by its sha256, and no block is kept here that would tell how it was cut: others said so, the hub sent it.
+    again = hash_file(target, git=git, stop=watch.stop, chunking=second)
+    return again if str(again.cid) == file.cid else dag
 
 
 def departure(catalog: Catalog, file: PinnedFile, dag: FileDag, target: Path) -> str | None:

@@ -15,6 +15,7 @@ from pinformers._errors import BlockNotFound
 from pinformers.ipfs.car import read_car
 from pinformers.ipfs.cid import CID, IDENTITY
 from pinformers.ipfs.dag import Leaf, known_leaves, read_file, read_parts
+from pinformers.ipfs.tensors import Chunking, leaf_sizes
 from pinformers.ipfs.unixfs import FileDag, FileHasher
 from pinformers.pinning.archive import Progress
 
@@ -76,14 +77,16 @@ class Recut:
     name = "car"
     local = True
 
-    def __init__(self, blocks: CarBlocks, progress: Progress) -> None:
-        self._blocks, self._progress = blocks, progress
+    def __init__(self, blocks: CarBlocks, progress: Progress, chunking: Chunking = "fixed") -> None:
+        self._blocks, self._progress, self._chunking = blocks, progress, chunking
         self._nodes: dict[CID, bytes] = {}
         self._leaves: dict[CID, tuple[CID, Leaf]] = {}
 
     def add(self, cid: CID, size: int) -> FileDag:
         """Hash a file, and learn where in it our leaves lie."""
-        hasher = FileHasher(size, git=True)
+        tensors = self._chunking == "tensors"
+        sizes = leaf_sizes(read_file(cid, self._blocks.block), size) if tensors else None
+        hasher = FileHasher(size, git=True, sizes=sizes)
         for piece in read_file(cid, self._blocks.block):
             hasher.update(piece)
             self._progress(len(piece))

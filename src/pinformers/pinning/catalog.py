@@ -6,6 +6,7 @@ system may not honour, costs the same to find among ten models or ten thousand, 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import logging
@@ -166,6 +167,7 @@ class Catalog:
         if merged != known:
             value = {**merged.to_json(), "cache_dir": self._portable(new.cache_dir)}
             write_json(self.place_path(pin, new.cache_dir), value)
+            self._mark_changed()
 
     def _read_place(self, value: Mapping[str, Any]) -> Place:
         place = Place.from_json(value)
@@ -179,9 +181,23 @@ class Catalog:
         beside = Path(cache_dir).is_relative_to(self.state_dir.parent)
         return Path(os.path.relpath(cache_dir, self.state_dir)).as_posix() if beside else cache_dir
 
-    def version(self) -> object:
-        """Return a value that changes when a place was added or changed."""
-        return [(path, signature(path)) for path in sorted(self.state_dir.glob("places/*/*.json"))]
+    def version(self) -> int:
+        """Return a value that changes when a place was added or changed, here or by another process."""
+        # One question, whatever is pinned: it is asked for each block of a fetch that is nowhere here.
+        try:
+            return os.stat(self.state_dir / "places").st_mtime_ns
+        except OSError:
+            return 0
+
+    def _mark_changed(self) -> None:
+        folder, at = self.state_dir / "places", time.time_ns()
+        try:
+            os.utime(folder, ns=(at, at))
+        except PermissionError:
+            # Of another user, in a cache that several share: only "now" may be set, by the system's coarser clock.
+            # Where not even that may be, processes that run do not see the place, and ask other sources.
+            with contextlib.suppress(PermissionError):
+                os.utime(folder)
 
     # -- blocks -----------------------------------------------------------------------------------------------
 

@@ -13,8 +13,7 @@ from typing import Any, Literal
 
 from pinformers._errors import BadContent, PinError, SourceError
 from pinformers.ipfs.cid import CID, Block
-from pinformers.ipfs.unixfs import hash_file
-from pinformers.pinning.adoption import Adoption, departure, keep_blocks, kept_blocks
+from pinformers.pinning.adoption import Adoption, Watch, departure, hash_pinned, keep_blocks, kept_blocks
 from pinformers.pinning.cache import STAGING, RepoCache
 from pinformers.pinning.catalog import Catalog, Place, Stat
 from pinformers.pinning.fetching import fetch_file
@@ -112,7 +111,7 @@ def check_file(catalog: Catalog, pin: Pin, cache: RepoCache, path: str, progress
     if before is None:
         return Finding(pin, cache, path, "missing", "it is not in the hub cache any more")
     try:
-        dag = hash_file(target, progress=progress)
+        dag = hash_pinned(catalog, file, target, Watch(progress))
     except (OSError, PinError) as exc:
         return Finding(pin, cache, path, "unreadable", str(exc))
     if (wrong := departure(catalog, file, dag, target)) is not None:
@@ -170,7 +169,7 @@ def mend(resolver: Resolver, finding: Finding, sources: Sequence[Source] | None 
 def _ask_sources(resolver: Resolver, finding: Finding, chain: Chain) -> str | None:
     try:
         dag_path = resolver.catalog.dag_path(finding.pin.files[finding.path].cid)
-        fetched = fetch_file(finding.cache, finding.pin, finding.path, chain, dag_path)
+        fetched = fetch_file(finding.cache, finding.pin, finding.path, chain.fetch, dag_path)
     except (SourceError, BadContent):
         return None
     _note(resolver, finding, {}, {}, fetched.made)

@@ -23,7 +23,6 @@ from pinformers.ipfs.dagpb import parse_node
 from pinformers.pinning.cache import RepoCache, check_room
 from pinformers.pinning.pin import Pin, PinnedFile
 from pinformers.pinning.records import write_bytes
-from pinformers.sources.base import Chain
 from pinformers.sources.workers import Workers
 
 # Blocks in flight for one file. Over loopback 4 threads gave the most (docs/benchmarks), over a network latency counts.
@@ -44,17 +43,17 @@ class Fetched:
     file: PinnedFile
 
 
-def fetch_file(cache: RepoCache, pin: Pin, path: str, chain: Chain, dag_path: Path) -> Fetched:
-    """Put a pinned file in place out of the chain's blocks, and its inner blocks at ``dag_path``.
+def fetch_file(cache: RepoCache, pin: Pin, path: str, fetch: Fetch, dag_path: Path) -> Fetched:
+    """Put a pinned file in place out of verified blocks, and its inner blocks at ``dag_path``.
 
     What an earlier fetch had verified is not fetched again. Raises SourceError, BadContent or OSError; after the first
     the verified part is kept for the next time.
     """
-    fetch = _FileFetch(pin.files[path], chain.fetch, Nodes(CID.parse(pin.files[path].cid), dag_path))
+    one = _FileFetch(pin.files[path], fetch, Nodes(CID.parse(pin.files[path].cid), dag_path))
     name = pin.files[path].etag or pin.files[path].sha256 or pin.files[path].cid
-    made = cache.add_file(pin.commit, path, name, fetch.write)
+    made = cache.add_file(pin.commit, path, name, one.write)
     written = any(name.startswith("blobs/") or name == f"snapshots/{pin.commit}/{path}" for name in made)
-    return Fetched(made, written and fetch.wrote, fetch.file)
+    return Fetched(made, written and one.wrote, one.file)
 
 
 class _FileFetch:

@@ -72,7 +72,8 @@ def pin_folder(
     """
     check_repo(repo)
     check_revision(revision)
-    dags = {path: hash_file(folder / path, git=True, progress=progress) for path in _paths(folder)}
+    chunking = resolver.policy.chunking
+    dags = {path: hash_file(folder / path, git=True, progress=progress, chunking=chunking) for path in _paths(folder)}
     pin = _committed(folder, repo, dags)
     with resolver.catalog.alone(pin):
         known = resolver.catalog.pin(repo, pin.commit)

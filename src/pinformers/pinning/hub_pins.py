@@ -76,7 +76,7 @@ def pin_model(resolver: Resolver, wanted: Wanted, begin: Callable[[int], Callabl
     job = Job(wanted.repo, "model", found.commit, cache.cache_dir, revisions, found.facts)
     # The lock of the recorder: what another process is hashing just now is not hashed twice.
     with lock(resolver.catalog.state_dir / "locks" / f"{job.name}.lock", resolver.policy.lock_timeout):
-        record(resolver.catalog, job, watch)
+        record(resolver.catalog, job, watch, resolver.policy.chunking)
     pin = resolver.catalog.pin(wanted.repo, found.commit)
     if pin is None or not pin.files:
         raise PinError(wanted.repo, "none of its files could be pinned; the log says why")

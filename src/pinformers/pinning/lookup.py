@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pinformers._errors import CatalogRefused, LockMismatch, NotLocked, PinError, PinformersError
 from pinformers.pinning.catalog import Catalog
-from pinformers.pinning.pin import Pin, merge
+from pinformers.pinning.pin import Pin, merge, same_bytes
 
 _logger = logging.getLogger("pinformers")
 
@@ -136,10 +136,10 @@ class Lookup:
     def _unlearn(self, pin: Pin) -> None:
         """Forget what a catalog said of a commit where it contradicts the lockfile and brought nothing yet."""
         known = self.catalog.pin(pin.repo, pin.commit, pin.repo_type)
-        if known is None or not known.learned or _agree(pin, known):
+        if known is None or not known.learned or _same_cids(known, pin):
             return
         if not any(place.files for place in self.catalog.places(known)):
-            message = "What %s said of %s@%s is forgotten: the lockfile names other bytes."
+            message = "What %s said of %s@%s is forgotten: the lockfile names other CIDs."
             _logger.warning(message, known.learned, pin.repo, pin.commit[:12])
             self.catalog.remove(known)
 
@@ -148,7 +148,7 @@ class Lookup:
         known = self.catalog.pin(found.pin.repo, found.pin.commit, found.pin.repo_type)
         for path, file in found.pin.files.items():
             ours = known.files.get(path) if known is not None else None
-            if ours is not None and ours.cid != file.cid:
+            if ours is not None and not same_bytes(ours, file):
                 advice = f"{found.label} names {file.cid} for {path} and the local catalog {ours.cid}; it is refused"
                 raise PinError(f"{found.pin.repo}@{found.pin.commit}", advice)
         if known is not None and set(found.pin.files) <= set(known.files):
@@ -178,4 +178,8 @@ def _label(lock: Locked | None) -> str:
 
 def _agree(one: Pin, other: Pin) -> bool:
     """Whether two pins of a commit name the same bytes for every file that both have."""
+    return all(same_bytes(one.files[path], other.files[path]) for path in one.files.keys() & other.files.keys())
+
+
+def _same_cids(one: Pin, other: Pin) -> bool:
     return all(one.files[path].cid == other.files[path].cid for path in one.files.keys() & other.files.keys())

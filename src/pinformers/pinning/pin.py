@@ -116,6 +116,11 @@ class PinnedFile:
         return cls(int(value["size"]), cid, int(value["dag_size"]), sha256, hub)
 
 
+def same_bytes(one: PinnedFile, other: PinnedFile) -> bool:
+    """Whether two describe the same bytes: by the CID or, where they cut them in different ways, by the sha256."""
+    return one.cid == other.cid or "" != one.sha256 == other.sha256
+
+
 @dataclass(frozen=True, slots=True)
 class Pin:
     """A repo at a commit. ``others`` are paths of the commit that are not pinned (yet).

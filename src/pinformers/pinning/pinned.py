@@ -6,14 +6,17 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from pinformers._errors import BadContent, PinError, SourceError
+from pinformers.ipfs.dag import Fetch
 from pinformers.pinning.access import Gate
 from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, Place, Stat, read_ref
+from pinformers.pinning.early import Early, Guard, weights
 from pinformers.pinning.fetching import fetch_file
 from pinformers.pinning.ledger import PLAIN, Ledger, Served
 from pinformers.pinning.pin import Hub, Pin, PinnedFile
@@ -28,7 +31,7 @@ class Means:
     ``brought`` is told when sources have delivered files of a pin. With ``download`` (pin, path, cache folder) a
     file that no source has is had from the hub before the load, and verified, instead of by the load itself. ``gate``
     says which pins other machines may not be asked for. ``more`` joins a pin with what others know of its commit.
-    ``loaded`` is told of a pin that was served as it lay in the cache.
+    ``loaded`` is told of a pin that was served as it lay in the cache. ``early`` has what is fetched ahead.
     """
 
     catalog: Catalog
@@ -41,6 +44,16 @@ class Means:
     gate: Gate | None = None
     more: Callable[[Pin], Pin | None] | None = None
     loaded: Callable[[Pin], None] | None = None
+    early: Early[Brought] = field(default_factory=Early)
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A file that sources delivered and that is recorded, or what stands in its way; and what it left in the cache."""
+
+    made: list[str]
+    chain: Chain
+    problem: str | None = None
 
 
 class PinnedRepo:
@@ -93,7 +106,14 @@ class PinnedRepo:
         ``local`` asks only sources that answer from this machine.
         """
         brought: list[str] = []
-        results = [self._deliver(path, local, brought) for path in paths]
+        try:
+            if not local:
+                self._begin(paths)
+            results = [self._deliver(path, local, brought) for path in paths]
+        except BaseException:
+            # Ctrl-C, or a file that may not be missing: nobody is going to ask for the others.
+            self._means.early.give_up()
+            raise
         if brought:
             self.settle(brought)
         elif self._means.loaded is not None and all(results):
@@ -188,9 +208,11 @@ class PinnedRepo:
 
     def _bring(self, path: str, file: PinnedFile, local: bool, brought: list[str]) -> str | None:
         """Put a pinned file in place; returns what stands in the way."""
+        # First of all: a file that is fetched ahead lies in place a moment before its record does.
+        ahead = None if local else self._means.early.take(self._key(path))
         state = self.state(path)
-        if state == "missing":
-            return self._fetch(path, file, local, brought)
+        if ahead is not None or state == "missing":
+            return self._settled(path, ahead or self._bring_in(path, file, local, _unguarded), brought)
         if state == "here":
             return self._serve(path, "hub cache", "unchanged since it was hashed")
         if self._confirm(path, ()):
@@ -215,17 +237,37 @@ class PinnedRepo:
                 self._means.catalog.amend(pin, Place(self.cache.cache_dir, {path: found[1]}, frozenset(made)))
         return bool(ledger.verdict(target, looks))
 
-    def _fetch(self, path: str, file: PinnedFile, local: bool, brought: list[str]) -> str | None:
+    def _begin(self, paths: Sequence[str]) -> None:
+        """Begin to fetch what is going to be asked for: the files of one call, the weights of the model that loads."""
+        ahead = [path for path in paths if path in self.pin.files] if len(paths) > 1 else []
+        soon = weights(self.pin.files)
+        if soon and self._means.early.first(self._key("")):
+            ahead += soon
+        for path in dict.fromkeys(ahead):
+            if self.state(path) == "missing":
+                self._means.early.begin(self._key(path), partial(self._bring_in, path, self.pin.files[path], False))
+
+    def _key(self, path: str) -> tuple[str, ...]:
+        return (self.cache.cache_dir, self.pin.repo_type, self.pin.repo, self.pin.commit, path)
+
+    def _settled(self, path: str, found: Brought, brought: list[str]) -> str | None:
+        brought += found.made
+        if found.problem is not None:
+            return found.problem
+        self._failed_sources(found.chain)
+        return self._serve(path, found.chain.delivered or "hub cache", _why(found.chain))
+
+    def _bring_in(self, path: str, file: PinnedFile, local: bool, guard: Guard) -> Brought:
+        """Fetch a file and record it; raises what a fetch raises."""
         shut = "" if local or self._means.gate is None else self._means.gate.entering(self.pin)
         alone = local or bool(shut)
         chain = Chain([source for source in self._means.sources if not alone or getattr(source, "local", False)])
         try:
-            fetched = fetch_file(self.cache, self.pin, path, chain, self._means.catalog.dag_path(file.cid))
+            fetched = fetch_file(self.cache, self.pin, path, guard(chain.fetch), self._means.catalog.dag_path(file.cid))
         except SourceError:
             if shut:
-                return shut
+                return Brought([], chain, shut)
             raise
-        brought += fetched.made
         if fetched.verified:
             self._means.ledger.judge(self.cache.file(self.commit, path), self._looks(path), True)
             with self._noted(str(self._means.catalog.state_dir)):
@@ -234,9 +276,9 @@ class PinnedRepo:
             # A blob that another hand spoiled is made visible by no link of ours.
             for name in (name for name in fetched.made if name.startswith("snapshots/")):
                 (self.cache.folder / name).unlink(missing_ok=True)
-            return "another file has its place in the hub cache, `pinformers verify --repair` mends it"
-        self._failed_sources(chain)
-        return self._serve(path, chain.delivered or "hub cache", _why(chain))
+            taken = "another file has its place in the hub cache, `pinformers verify --repair` mends it"
+            return Brought(fetched.made, chain, taken)
+        return Brought(fetched.made, chain)
 
     def _failed_sources(self, chain: Chain) -> None:
         """Warn once of each source that was tried in vain; one that simply does not have a block is no news."""
@@ -280,6 +322,10 @@ class PinnedRepo:
     def _note(self, path: str, count: str, served: Served) -> None:
         self._means.ledger.counts[count] += 1
         self._means.ledger.note(self.pin.repo, self.commit, path, served)
+
+
+def _unguarded(fetch: Fetch) -> Fetch:
+    return fetch
 
 
 def _why(chain: Chain) -> str:

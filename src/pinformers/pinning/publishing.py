@@ -204,7 +204,7 @@ class _Sending:
         if parent not in file.here.parents:
             return f"the filestore takes only what lies below {parent}, and it lies at {file.here}"
         if not file.cut_as_ours():
-            return "it came by a CID of others, who cut it in another way than the filestore does"
+            return "`chunking = tensors`, or others whose CID it is, cut it in another way than the filestore does"
         try:
             self._node.add_nocopy(file.here, file.cid)
         except SourceUnavailable:

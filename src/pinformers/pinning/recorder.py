@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pinformers._errors import PinError, PinformersError
+from pinformers.ipfs.tensors import Chunking
 from pinformers.pinning.adoption import Adoption, Facts, Watch
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, OneWork, key
@@ -85,8 +86,15 @@ class Job:
 class Recorder:
     """A queue of jobs, one a commit and cache, and the thread that works it off while nothing is being loaded."""
 
-    def __init__(self, catalog: Catalog, *, lock_timeout: float = 60.0, publish: Publish | None = None) -> None:
-        self._catalog, self._lock_timeout = catalog, lock_timeout
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        lock_timeout: float = 60.0,
+        publish: Publish | None = None,
+        chunking: Chunking = "fixed",
+    ) -> None:
+        self._catalog, self._lock_timeout, self._chunking = catalog, lock_timeout, chunking
         self._folder, self._to_offer = catalog.state_dir / "pending", catalog.state_dir / "offers"
         self._jobs: dict[str, Job] = {}
         self._told: Counter[str] = Counter()
@@ -229,7 +237,7 @@ class Recorder:
                 if self._removed(job):
                     self._done(job, told)
                     return
-                pin = record(self._catalog, job, Watch(stop=self._pace.interrupted))
+                pin = record(self._catalog, job, Watch(stop=self._pace.interrupted), self._chunking)
         except InterruptedError:
             return
         except (OSError, PinformersError) as exc:
@@ -303,9 +311,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
 
 
-def record(catalog: Catalog, job: Job, watch: Watch) -> Pin:
+def record(catalog: Catalog, job: Job, watch: Watch, chunking: Chunking = "fixed") -> Pin:
     """Do a job now; returns the pin as it then stands."""
-    pin = _adoption(OneWork(catalog), job).run(job.facts, watch)
+    pin = _adoption(OneWork(catalog), job, chunking).run(job.facts, watch)
     if pin.files:
         for revision, seen in job.revisions.items():
             catalog.set_ref(job.repo, revision, job.commit, job.repo_type, noted=seen)
@@ -313,8 +321,9 @@ def record(catalog: Catalog, job: Job, watch: Watch) -> Pin:
     return pin
 
 
-def _adoption(catalog: Catalog, job: Job) -> Adoption:
-    return Adoption(catalog, RepoCache(job.cache_dir, job.repo, job.repo_type), job.repo, job.commit, job.repo_type)
+def _adoption(catalog: Catalog, job: Job, chunking: Chunking = "fixed") -> Adoption:
+    cache = RepoCache(job.cache_dir, job.repo, job.repo_type)
+    return Adoption(catalog, cache, job.repo, job.commit, job.repo_type, chunking)
 
 
 def _read_job(path: Path) -> Job | None:

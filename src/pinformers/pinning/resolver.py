@@ -6,23 +6,25 @@ import dataclasses
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pinformers._errors import NotLocked, NotPinned, PinError
 from pinformers.ipfs.cid import CID, Block
+from pinformers.ipfs.tensors import Chunking
 from pinformers.pinning.access import Gate, Gated
 from pinformers.pinning.adoption import Facts, folder_nodes, kept_blocks, model_facts, tree_entry
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, read_ref
+from pinformers.pinning.early import Early, expecting_weights
 from pinformers.pinning.hub import download_file
 from pinformers.pinning.ledger import PLAIN, Ledger, Served
 from pinformers.pinning.lookup import Lookup
 from pinformers.pinning.offering import Publish
 from pinformers.pinning.pin import Pin, check_repo, full_name
-from pinformers.pinning.pinned import Means, PinnedRepo
+from pinformers.pinning.pinned import Brought, Means, PinnedRepo
 from pinformers.pinning.recorder import Job, Recorder
 from pinformers.pinning.records import signature
 from pinformers.pinning.references import Reference, References, ReferredRepo, ResolveName
@@ -41,6 +43,7 @@ class Policy:
 
     ``locked``: only what the lockfile names is loaded, and nothing that is not verified before. ``gated``: what the hub
     keeps private or gated comes from other machines only where the hub lets this one have it, or like all else.
+    ``chunking``: how files are cut that no pin names yet.
     """
 
     on_miss: OnMiss = "import"
@@ -48,6 +51,7 @@ class Policy:
     lock_timeout: float = 60.0
     locked: bool = False
     gated: Gated = "keep"
+    chunking: Chunking = "fixed"
 
 
 class Resolver:
@@ -66,10 +70,12 @@ class Resolver:
         self.lookup, self.catalog = lookup, lookup.catalog
         self.cache_dir, self.default_cache = cache_dir, default_cache
         self.sources, self.policy = sources, policy
-        self.recorder = Recorder(self.catalog, lock_timeout=policy.lock_timeout, publish=publish)
+        timeout, chunking = policy.lock_timeout, policy.chunking
+        self.recorder = Recorder(self.catalog, lock_timeout=timeout, publish=publish, chunking=chunking)
         self.ledger = Ledger()
         self._gate = Gate(self.catalog, kept=policy.gated == "keep", hub_allowed=self.hub_allowed)
         self.references = References(self.catalog, sources, self.ledger, resolve_name)
+        self.early: Early[Brought] = Early()
         self._taken_up = False
 
     @property
@@ -180,8 +186,13 @@ class Resolver:
         self._learn(repo, commit, repo_type, model_facts(info))
 
     def loading(self, name: str) -> AbstractContextManager[None]:
-        """Be told that a ``from_pretrained`` runs."""
-        return self.recorder.loading()
+        """Be told that the ``from_pretrained`` of the class ``name`` runs."""
+        return _both(self.recorder.loading(), expecting_weights(name))
+
+    def close(self) -> None:
+        """Stop what goes on beside the loads; what is unfinished is taken up the next time."""
+        self.early.give_up()
+        self.recorder.close()
 
     def name(self, model: str) -> str:
         """Return the name under which pins of ``model`` are recorded; another one for a reference alone."""
@@ -201,7 +212,8 @@ class Resolver:
         brought = self._brought if self.recorder.publishes else None
         allowed, download = self.hub_allowed, self._download
         loaded, more = self.recorder.loaded if self.recorder.publishes else None, self.lookup.more
-        return Means(self.catalog, sources, self.ledger, allowed, strict, brought, download, self._gate, more, loaded)
+        gate, early = self._gate, self.early
+        return Means(self.catalog, sources, self.ledger, allowed, strict, brought, download, gate, more, loaded, early)
 
     @property
     def _download(self) -> Callable[[Pin, str, str], None] | None:
@@ -226,6 +238,12 @@ class Resolver:
         if not self._taken_up and self.policy.on_miss == "import":
             self._taken_up = True
             self.recorder.take_up()
+
+
+@contextmanager
+def _both(first: AbstractContextManager[None], second: AbstractContextManager[None]) -> Iterator[None]:
+    with first, second:
+        yield
 
 
 def local_files(catalog: Catalog, chosen: Callable[[Pin], bool] = lambda _: True) -> Iterator[LocalFile]:

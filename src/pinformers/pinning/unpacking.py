@@ -21,7 +21,7 @@ from pinformers.pinning.car_blocks import CarBlocks, Recut, spool
 from pinformers.pinning.catalog import Catalog, Place, after, read_ref
 from pinformers.pinning.checking import check_file, mend
 from pinformers.pinning.folder import SKIPPED, check_whole, pinned_file
-from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision
+from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision, same_bytes
 from pinformers.pinning.pinned import PinnedRepo
 from pinformers.pinning.records import MALFORMED, lock, write_bytes
 from pinformers.pinning.references import Reference, Walk, commit_of, repo_name
@@ -200,7 +200,7 @@ def _agreed(pin: Pin, known: Pin | None, cache: RepoCache) -> Pin:
     agreed: dict[str, PinnedFile] = {}
     for path, file in pin.files.items():
         subject, ours = f"{pin.repo}@{pin.commit}", files.get(path, file)
-        if ours.cid != file.cid and (not ours.sha256 or ours.sha256 != file.sha256):
+        if not same_bytes(ours, file):
             raise PinError(subject, f"{path} is pinned with other bytes; `pinformers rm` it first")
         if any(len(name.encode()) > _MAX_NAME for name in path.split("/")):
             raise PinError(subject, f"{path} has a name of more than {_MAX_NAME} bytes, which no file can have")
@@ -247,7 +247,7 @@ def _import_foreign(resolver: Resolver, parcel: Parcel, blocks: CarBlocks, progr
     if not found:
         raise BadContent(f"the folder {root} holds no file")
     check_room(Path(resolver.default_cache), sum(size for _, size in found.values()))
-    recut = Recut(blocks, progress)
+    recut = Recut(blocks, progress, resolver.policy.chunking)
     dags = {path: recut.add(*of) for path, of in sorted(found.items())}
     files = {path: pinned_file(path, dag) for path, dag in dags.items()}
     draft = Pin(parcel.name, "", files, listed=True, origin="folder", pinned_at=now())

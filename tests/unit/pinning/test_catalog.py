@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import time
 from pathlib import Path
 
@@ -137,3 +138,27 @@ def test_a_note_stands_over_all_that_were_seen() -> None:
     now = time.time_ns()
     assert after(None, ("c" * 40, 1)) >= now
     assert after(("c" * 40, now + 10**12), None) == now + 10**12 + 1
+
+
+@pytest.mark.parametrize("owner", [True, False])
+def test_the_version_changes_with_each_place_of_any_process(
+    catalog: Catalog, owner: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, plain = Catalog(catalog.state_dir), os.utime
+
+    def denied(path: Path, ns: tuple[int, int] | None = None) -> None:
+        if ns is not None:
+            raise PermissionError(1, "Operation not permitted", str(path))
+        # What the system's clock may not tell apart from the last time.
+        plain(path, ns=(0, catalog.version() + 1))
+
+    if not owner:
+        catalog.add(PIN, Place("/zero"))
+        monkeypatch.setattr(os, "utime", denied)
+    seen = [catalog.version()]
+    for number in range(20):
+        other.add(PIN, Place("/cache", {"a.json": (number, 2, 3)}))
+        seen.append(catalog.version())
+    assert len(set(seen)) == 21
+    other.add(PIN, Place("/cache", {"a.json": (19, 2, 3)}))
+    assert catalog.version() == seen[-1]

@@ -60,7 +60,7 @@ class Room:
         self.dag_path = folder / "dags" / "a.car"
 
     def fetch(self, source: Counting) -> PinnedFile:
-        fetched = fetch_file(self.cache, self.pin, "a.bin", Chain([source]), self.dag_path)
+        fetched = fetch_file(self.cache, self.pin, "a.bin", Chain([source]).fetch, self.dag_path)
         assert self.cache.file(COMMIT, "a.bin").read_bytes() == self.content
         assert fetched.verified and not self.parts
         return fetched.file

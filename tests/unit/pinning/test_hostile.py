@@ -183,7 +183,8 @@ def test_a_blob_is_never_named_by_a_hash_that_it_does_not_have(tmp_path: Path) -
     pin = Pin(REPO, "c" * 40, {"a.json": file})
     cache = RepoCache(str(tmp_path / "hub"), REPO)
     with pytest.raises(BlockMismatch):
-        fetch_file(cache, pin, "a.json", Chain([MemorySource({CID.parse(file.cid): content})]), tmp_path / "dag.car")
+        chain = Chain([MemorySource({CID.parse(file.cid): content})])
+        fetch_file(cache, pin, "a.json", chain.fetch, tmp_path / "dag.car")
     assert not [name for name, (kind, _) in tree(cache.folder).items() if kind != "folder"]
 
 

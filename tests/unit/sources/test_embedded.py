@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ipfs_data import MemoryStore
 from pinformers._errors import BlockNotFound
-from pinformers.ipfs import CID, hash_file
+from pinformers.ipfs import CID, V0_2015, Block, Profile, hash_file, leaves
 from pinformers.sources.embedded import EmbeddedSource, LocalFile
 
 MIB = 1 << 20
@@ -76,3 +77,45 @@ def test_what_is_new_is_seen_when_the_version_says_so(tmp_path: Path) -> None:
             source.block(leaf(b"content"))
         files = [local(tmp_path / "file")]
     assert source.block(leaf(b"content")) == b"content"
+
+
+def test_a_leaf_is_found_in_each_file_that_holds_it_and_others_stay_closed(tmp_path: Path) -> None:
+    shared, opened = os.urandom(MIB), list[str]()
+
+    def watched(name: str, content: bytes) -> LocalFile:
+        (tmp_path / name).write_bytes(content)
+        dag = hash_file(tmp_path / name)
+
+        def nodes() -> tuple[Block, ...]:
+            opened.append(name)
+            return dag.nodes
+
+        return LocalFile(tmp_path / name, dag.cid, dag.size, nodes)
+
+    files = [
+        watched("one", shared + bytes(5)),
+        watched("two", os.urandom(MIB) + shared),
+        *(watched(f"other-{number}", os.urandom(MIB) + bytes(number)) for number in range(1, 9)),
+    ]
+    source = EmbeddedSource(lambda: files, version=lambda: 1)
+    assert source.block(leaf(shared)) == shared
+    (tmp_path / "one").write_bytes(bytes(MIB + 5))
+    assert source.block(leaf(shared)) == shared
+    # Each was looked into once, and only two were read as a whole.
+    assert sorted(opened) == sorted([*(file.path.name for file in files), "one", "two"])
+    (tmp_path / "two").unlink()
+    with pytest.raises(BlockNotFound):
+        source.block(leaf(shared))
+
+
+@pytest.mark.parametrize("profile", [V0_2015, Profile(chunk=50_000, width=3, cid_version=1, raw_leaves=False)])
+def test_leaves_of_any_kind_are_found_without_their_root(profile: Profile, tmp_path: Path) -> None:
+    store, content = MemoryStore(), os.urandom(600_000)
+    dag = store.add_file(content, profile)
+    (tmp_path / "file").write_bytes(content)
+    file = LocalFile(tmp_path / "file", dag.cid, dag.size, lambda: dag.nodes)
+    for found in leaves(dag.cid, store):
+        source = EmbeddedSource(lambda: [file], version=lambda: 1)
+        assert source.block(found.cid) == store(found.cid)
+    for node in dag.nodes:
+        assert EmbeddedSource(lambda: [file]).block(node.cid) == node.data

@@ -1,0 +1,154 @@
+"""Fetches that begin before their file is asked for: the next shards of a model, its weights while its config loads."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import partial
+from typing import Generic, TypeAlias, TypeVar
+
+from pinformers._errors import SourceError
+from pinformers.ipfs.cid import CID
+from pinformers.ipfs.dag import Fetch
+from pinformers.sources.workers import Workers
+
+# Files of one process on their way at the same time. Each holds up to 8 blocks of 1 MiB.
+FILES = 3
+# The weights that a model is loaded from, the ones that transformers prefers first.
+_WEIGHTS = (
+    re.compile(r"model\.safetensors|model-\d{5}-of-\d{5}\.safetensors"),
+    re.compile(r"pytorch_model\.bin|pytorch_model-\d{5}-of-\d{5}\.bin"),
+)
+# The classes whose from_pretrained loads weights; a tokenizer needs none.
+_MODELS = re.compile(r"PreTrainedModel|_BaseAuto(?:Model|Backbone)Class|AutoModel.*|AutoBackbone")
+
+_logger = logging.getLogger("pinformers")
+_EXPECTED: ContextVar[bool] = ContextVar("pinformers_weights", default=False)
+T = TypeVar("T")
+Key: TypeAlias = tuple[str, ...]
+Guard: TypeAlias = Callable[[Fetch], Fetch]
+"""Makes of a fetch one that fails once its file is given up."""
+
+
+@contextmanager
+def expecting_weights(name: str) -> Iterator[None]:
+    """Remember, while a ``from_pretrained`` of the class ``name`` runs, whether it is going to load weights."""
+    token = _EXPECTED.set(_EXPECTED.get() or _MODELS.fullmatch(name) is not None)
+    try:
+        yield
+    finally:
+        _EXPECTED.reset(token)
+
+
+def weights(paths: Iterable[str]) -> list[str]:
+    """Return those of a repo's files that the load that runs is going to ask for; none where it loads no weights."""
+    if not _EXPECTED.get():
+        return []
+    known = list(paths)
+    found = ([path for path in known if pattern.fullmatch(path)] for pattern in _WEIGHTS)
+    return next((sorted(chosen) for chosen in found if chosen), [])
+
+
+class Early(Generic[T]):
+    """What was begun, by a key each, at most FILES of it at a time. Threads share it, and a fork begins anew."""
+
+    def __init__(self) -> None:
+        self._begun: _Begun[T] = _Begun()
+        self._seen: set[Key] = set()
+
+    def first(self, key: Key) -> bool:
+        """Whether this was not asked about ``key`` before."""
+        new = key not in self._seen
+        self._seen.add(key)
+        return new
+
+    def begin(self, key: Key, job: Callable[[Guard], T]) -> None:
+        """Run ``job`` beside the caller, now or when another has ended."""
+        self._here().add(key, job)
+
+    def take(self, key: Key) -> T | None:
+        """Return what was begun under ``key`` when it has ended, or raise what it raised.
+
+        None for what is still to begin, which is left to the caller, and for what had failed before.
+        """
+        running = self._here().take(key)
+        if running is None or (running.done() and running.exception() is not None):
+            return None
+        return running.result()
+
+    def give_up(self) -> None:
+        """End all that runs at its next block, and begin nothing that waits."""
+        begun, self._begun = self._here(), _Begun()
+        begun.end()
+
+    def _here(self) -> _Begun[T]:
+        if self._begun.pid != os.getpid():
+            # Forked: the threads are the parent's, one of which may hold the lock.
+            self._begun = _Begun()
+        return self._begun
+
+
+class _Begun(Generic[T]):
+    """The part of it that is one process's, until all of it is given up."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._workers, self._lock = Workers("pinformers-early"), threading.Lock()
+        self._waiting: dict[Key, Callable[[Guard], T]] = {}
+        self._running: dict[Key, Future[T]] = {}
+        self._places = FILES
+        self._ended = False
+
+    def add(self, key: Key, job: Callable[[Guard], T]) -> None:
+        with self._lock:
+            if key not in self._running:
+                self._waiting.setdefault(key, job)
+        self._top_up()
+
+    def take(self, key: Key) -> Future[T] | None:
+        with self._lock:
+            self._waiting.pop(key, None)
+            return self._running.pop(key, None)
+
+    def end(self) -> None:
+        with self._lock:
+            self._ended = True
+            self._waiting.clear()
+        self._workers.close()
+
+    def _top_up(self) -> None:
+        while True:
+            with self._lock:
+                if self._ended or not self._waiting or not self._places:
+                    return
+                key = next(iter(self._waiting))
+                job, future = self._waiting.pop(key), Future[T]()
+                self._running[key] = future
+                self._places -= 1
+            self._workers.run(partial(self._run, key, job, future))
+
+    def _run(self, key: Key, job: Callable[[Guard], T], future: Future[T]) -> None:
+        try:
+            future.set_result(job(self._guarded))
+        except BaseException as exc:
+            # Whoever asks for the file raises it, or fetches anew; perhaps nobody asks.
+            _logger.debug("%s was not fetched ahead: %s", "/".join(key), exc)
+            future.set_exception(exc)
+        finally:
+            with self._lock:
+                self._places += 1
+            self._top_up()
+
+    def _guarded(self, fetch: Fetch) -> Fetch:
+        def guarded(cid: CID) -> bytes:
+            if self._ended:
+                raise SourceError("early", "it was given up")
+            return fetch(cid)
+
+        return guarded
