@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -100,12 +101,17 @@ def parse_node(cid: CID, block: bytes) -> Node:
     if cid.codec != DAG_PB:
         raise BadBlock(str(cid), f"the codec {cid.codec:#x} is neither raw nor dag-pb")
     try:
-        links, message = _parse_dag_pb(block)
-        return _parse_unixfs(links, message)
+        return _decode(block)
     except BadContent as exc:
         raise BadBlock(str(cid), f"a link is broken ({exc})") from exc
     except ValueError as exc:
         raise BadBlock(str(cid), str(exc)) from exc
+
+
+@functools.lru_cache(maxsize=4)
+def _decode(block: bytes) -> Node:
+    # A fetch reads each inner node three times in a row: to keep it, to fetch ahead, to walk on.
+    return _parse_unixfs(*_parse_dag_pb(block))
 
 
 def _parse_dag_pb(block: bytes) -> tuple[tuple[Link, ...], bytes]:

@@ -73,13 +73,16 @@ class _FileFetch:
         check_room(Path(out.name).parent, self.file.size - start)
         out.seek(start)
         out.truncate()
-        ahead = Ahead(self._block, start)
+        ahead, hashing = Ahead(self._block, start), Workers("pinformers-hash")
         try:
             for _, piece in read_parts(self._cid, self._noted(ahead.fetch), start=start, size=self.file.size):
+                # Both release the GIL: one file is written and hashed by two cores.
+                hashed = hashing.submit(partial(self._take, piece))
                 out.write(piece)
-                self._take(piece)
+                hashed.result()
         finally:
             ahead.close()
+            hashing.close()
         self._check()
         self._nodes.keep()
         self.wrote = True
