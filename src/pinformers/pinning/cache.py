@@ -131,11 +131,14 @@ class RepoCache:
         write_bytes(path, json.dumps({"format_version": _TREE_FORMAT, "files": files}, indent=1).encode())
         return self._made(path)
 
-    def add_file(self, commit: str, path: str, etag: str, fill: Fill) -> list[str]:
+    def add_file(
+        self, commit: str, path: str, etag: str, fill: Fill, placed: Callable[[list[str]], None] | None = None
+    ) -> list[str]:
         """Put a file in place: ``fill`` writes it, verified, into a private staging file that is then renamed.
 
         Holds the lock file that huggingface_hub takes for this blob, so that its clients wait and then find the file.
-        Never replaces a file: one that is there by then stays, and the caller must look at it again.
+        ``placed`` is told what was created before they find it. Never replaces a file: one that is there by then
+        stays, and the caller must look at it again.
         """
         target = self.file(commit, check_path(path))
         links = self._links_supported()
@@ -148,6 +151,8 @@ class RepoCache:
                 made += self._made(blob)
             if links:
                 made += self._link(target, blob)
+            if placed is not None:
+                placed(made)
             return made
 
     def drop_parts(self) -> None:

@@ -7,7 +7,7 @@ import hashlib
 import io
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from pinformers._errors import BadBlock, BadCar, BlockMismatch
+from pinformers._errors import BadBlock, BadCar, BlockMismatch, PinError
 from pinformers.ipfs.car import append_car, read_car, write_car
 from pinformers.ipfs.cid import CID, DAG_PB, IDENTITY, RAW, Block
 from pinformers.ipfs.dag import Fetch, known_leaves, leaf_block, read_parts
@@ -27,6 +27,9 @@ from pinformers.sources.workers import Workers
 
 # Blocks in flight for one file. Over loopback 4 threads gave the most (docs/benchmarks), over a network latency counts.
 WINDOW = 8
+
+# The bytes that a copy holds in memory.
+_COPIED = 4 << 20
 
 _logger = logging.getLogger("pinformers")
 
@@ -43,17 +46,66 @@ class Fetched:
     file: PinnedFile
 
 
-def fetch_file(cache: RepoCache, pin: Pin, path: str, fetch: Fetch, dag_path: Path) -> Fetched:
+Placed = Callable[[Fetched], None]
+
+
+def _nobody(_: Fetched) -> None:
+    return
+
+
+def fetch_file(
+    cache: RepoCache, pin: Pin, path: str, fetch: Fetch, dag_path: Path, placed: Placed = _nobody
+) -> Fetched:
     """Put a pinned file in place out of verified blocks, and its inner blocks at ``dag_path``.
 
-    What an earlier fetch had verified is not fetched again. Raises SourceError, BadContent or OSError; after the first
-    the verified part is kept for the next time.
+    What an earlier fetch had verified is not fetched again. ``placed`` is told before others that wait for the file
+    find it. Raises SourceError, BadContent or OSError; after the first the verified part is kept for the next time.
     """
     one = _FileFetch(pin.files[path], fetch, Nodes(CID.parse(pin.files[path].cid), dag_path))
+    return _put(cache, pin, path, one, placed)
+
+
+def copy_file(cache: RepoCache, pin: Pin, path: str, source: Path, placed: Placed = _nobody) -> Fetched:
+    """Put a pinned file in place out of ``source``; raises PinError where that holds other bytes, and OSError."""
+    return _put(cache, pin, path, _FileCopy(pin.files[path], source), placed)
+
+
+def _put(cache: RepoCache, pin: Pin, path: str, one: _FileFetch | _FileCopy, placed: Placed) -> Fetched:
+    def fetched(made: list[str]) -> Fetched:
+        written = any(name.startswith("blobs/") or name == f"snapshots/{pin.commit}/{path}" for name in made)
+        return Fetched(made, written and one.wrote, one.file)
+
     name = pin.files[path].etag or pin.files[path].sha256 or pin.files[path].cid
-    made = cache.add_file(pin.commit, path, name, one.write)
-    written = any(name.startswith("blobs/") or name == f"snapshots/{pin.commit}/{path}" for name in made)
-    return Fetched(made, written and one.wrote, one.file)
+    made = cache.add_file(pin.commit, path, name, one.write, lambda made: placed(fetched(made)))
+    return fetched(made)
+
+
+class _FileCopy:
+    """One file on its way from another place on this machine."""
+
+    def __init__(self, file: PinnedFile, source: Path) -> None:
+        self.file, self.wrote = file, False
+        self._source = source
+
+    def write(self, out: BinaryIO) -> None:
+        """Write it anew, and check the whole: equal sha256 are equal bytes, and so equal blocks."""
+        check_room(Path(out.name).parent, self.file.size)
+        out.truncate(0)
+        sha256, hashing = hashlib.sha256(), Workers("pinformers-hash")
+        buffer = memoryview(bytearray(_COPIED))
+        try:
+            with open(self._source, "rb", buffering=0) as source:
+                while count := source.readinto(buffer):
+                    hashed = hashing.submit(partial(sha256.update, buffer[:count]))
+                    try:
+                        out.write(buffer[:count])
+                    finally:
+                        hashed.result()
+        finally:
+            hashing.close()
+        if sha256.hexdigest() != self.file.sha256:
+            raise PinError(str(self._source), "it changed while it was pinned; pin it again")
+        self.wrote = True
 
 
 class _FileFetch:

@@ -73,7 +73,10 @@ def pin_folder(
     check_repo(repo)
     check_revision(revision)
     chunking = resolver.policy.chunking
-    dags = {path: hash_file(folder / path, git=True, progress=progress, chunking=chunking) for path in _paths(folder)}
+    dags = {
+        path: hash_file(folder / path, git=not _is_lfs(path, size), progress=progress, chunking=chunking)
+        for path, size in ((path, (folder / path).stat().st_size) for path in _paths(folder))
+    }
     pin = _committed(folder, repo, dags)
     with resolver.catalog.alone(pin):
         known = resolver.catalog.pin(repo, pin.commit)
@@ -122,8 +125,8 @@ def _bring(
             finding = check_file(resolver.catalog, pinned.pin, pinned.cache, path)
             if finding.state != "good":
                 mend(resolver, finding, [source])
-        else:
-            pinned.put(path)
+        elif pinned.state(path) == "missing":
+            pinned.copy(path, folder / path)
         if progress is not None:
             progress(dag.size)
     return pinned
@@ -146,7 +149,7 @@ def _paths(folder: Path) -> list[str]:
 
 def pinned_file(path: str, dag: FileDag) -> PinnedFile:
     """Describe a hashed file as the hub would: by its name and size it is an LFS file or not."""
-    if Path(path).suffix in _LFS_SUFFIXES or dag.size > _LFS_FROM:
+    if _is_lfs(path, dag.size):
         hub = {
             "size": dag.size,
             "blob_id": pointer_id(dag.sha256, dag.size),
@@ -156,3 +159,7 @@ def pinned_file(path: str, dag: FileDag) -> PinnedFile:
     else:
         hub = {"size": dag.size, "blob_id": dag.git_blob}
     return PinnedFile(dag.size, str(dag.cid), dag.dag_size, dag.sha256, hub)
+
+
+def _is_lfs(path: str, size: int) -> bool:
+    return Path(path).suffix in _LFS_SUFFIXES or size > _LFS_FROM

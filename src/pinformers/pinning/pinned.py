@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 from pinformers._errors import BadContent, PinError, SourceError
@@ -17,7 +18,7 @@ from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, Place, Stat, read_ref
 from pinformers.pinning.early import Early, Guard, weights
-from pinformers.pinning.fetching import fetch_file
+from pinformers.pinning.fetching import Fetched, copy_file, fetch_file
 from pinformers.pinning.ledger import PLAIN, Ledger, Served
 from pinformers.pinning.pin import Hub, Pin, PinnedFile
 from pinformers.pinning.records import reason, signature
@@ -144,6 +145,18 @@ class PinnedRepo:
         if problem is not None:
             raise PinError(str(self.cache.file(self.commit, path)), problem)
 
+    def copy(self, path: str, source: Path) -> None:
+        """Put one pinned file in place out of another place on this machine, likewise; raises PinError."""
+        target = self.cache.file(self.commit, path)
+        try:
+            fetched = copy_file(self.cache, self.pin, path, source, partial(self._record, path))
+        except PinError:
+            raise
+        except OSError as exc:
+            raise PinError(str(target), f"it cannot be put in place ({reason(exc)})") from exc
+        if not fetched.verified and self.state(path) != "here" and not self._confirm(path, fetched.made):
+            raise PinError(str(target), "another file has its place, `pinformers verify --repair` mends it")
+
     def place(self, path: str) -> bool:
         """Put one pinned file in place, without a word of it in refs and listings."""
         return self._deliver(path, False, [])
@@ -262,23 +275,27 @@ class PinnedRepo:
         shut = "" if local or self._means.gate is None else self._means.gate.entering(self.pin)
         alone = local or bool(shut)
         chain = Chain([source for source in self._means.sources if not alone or getattr(source, "local", False)])
+        dag_path = self._means.catalog.dag_path(file.cid)
         try:
-            fetched = fetch_file(self.cache, self.pin, path, guard(chain.fetch), self._means.catalog.dag_path(file.cid))
+            fetched = fetch_file(self.cache, self.pin, path, guard(chain.fetch), dag_path, partial(self._record, path))
         except SourceError:
             if shut:
                 return Brought([], chain, shut)
             raise
-        if fetched.verified:
-            self._means.ledger.judge(self.cache.file(self.commit, path), self._looks(path), True)
-            with self._noted(str(self._means.catalog.state_dir)):
-                self._adoption.record(path, fetched.file, fetched.made)
-        elif not self._confirm(path, fetched.made):
+        # Who waited for another's fetch finds what that one has recorded.
+        if not fetched.verified and self.state(path) != "here" and not self._confirm(path, fetched.made):
             # A blob that another hand spoiled is made visible by no link of ours.
             for name in (name for name in fetched.made if name.startswith("snapshots/")):
                 (self.cache.folder / name).unlink(missing_ok=True)
             taken = "another file has its place in the hub cache, `pinformers verify --repair` mends it"
             return Brought(fetched.made, chain, taken)
         return Brought(fetched.made, chain)
+
+    def _record(self, path: str, fetched: Fetched) -> None:
+        if fetched.verified:
+            self._means.ledger.judge(self.cache.file(self.commit, path), self._looks(path), True)
+            with self._noted(str(self._means.catalog.state_dir)):
+                self._adoption.record(path, fetched.file, fetched.made)
 
     def _failed_sources(self, chain: Chain) -> None:
         """Warn once of each source that was tried in vain; one that simply does not have a block is no news."""

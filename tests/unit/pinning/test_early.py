@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from environment import clean_env
 from pin_rooms import REPO, MemorySource, make_resolver, write_folder
 from pinformers._errors import SourceError
 from pinformers.ipfs.cid import CID
+from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.early import FILES, Early, weights
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.pinned import PinnedRepo
@@ -182,6 +184,31 @@ def test_an_interrupt_gives_up_the_others(resolver: Resolver, known: PinnedRepo,
     assert set(source.order) <= set(SHARDS[:FILES])
 
 
+def test_who_waits_for_another_s_fetch_neither_fetches_nor_hashes(
+    resolver: Resolver, known: PinnedRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixteen processes that start at once would each read the weights once more."""
+
+    def never(*_: object) -> None:
+        raise AssertionError("it was hashed again")
+
+    over = threading.Event()
+    first, second = Watched(known, lambda now: over.is_set()), Watched(known)
+    others = make_resolver(tmp_path)
+    monkeypatch.setattr(Adoption, "confirm", never)
+    repos = [elsewhere(resolver, known, first, tmp_path), elsewhere(others, known, second, tmp_path)]
+    with ThreadPoolExecutor(2) as pool:
+        fetching = pool.submit(repos[0].deliver, [SHARDS[0]])
+        assert first.asked_for(SHARDS[0])
+        waiting = pool.submit(repos[1].deliver, [SHARDS[0]])
+        with first.changed:
+            over.set()
+            first.changed.notify_all()
+        assert fetching.result()
+        assert waiting.result()
+    assert second.order == []
+
+
 def test_what_was_given_up_begins_no_more_and_ends_at_its_next_block() -> None:
     early: Early[str] = Early()
     inside, over, ends = threading.Event(), threading.Event(), threading.Event()
@@ -227,6 +254,7 @@ def test_a_failure_of_long_ago_is_not_the_answer_of_today() -> None:
 
 FORKED = """
 import os, sys, threading
+from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.early import Early
 early, release = Early(), threading.Event()
 early.begin(("a",), lambda guard: release.wait(30))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -118,13 +118,29 @@ def test_pinning_again_after_a_kill_is_whole(
 
 
 @pytest.mark.parametrize(
-    "where", [(Catalog, "set_ref"), (PinnedRepo, "settle"), (PinnedRepo, "intend"), (PinnedRepo, "put")]
+    "where", [(Catalog, "set_ref"), (PinnedRepo, "settle"), (PinnedRepo, "intend"), (PinnedRepo, "copy")]
 )
 def test_what_fails_leaves_nothing(
     resolver: Resolver, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: tuple[type, str]
 ) -> None:
     monkeypatch.setattr(*where, fail)
     with pytest.raises(OSError, match="No space left"):
+        pin_folder(resolver, folder, REPO)
+    assert left(tmp_path) == []
+
+
+def test_a_folder_that_changes_meanwhile_is_refused(
+    resolver: Resolver, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    intend = PinnedRepo.intend
+
+    def change(pinned: PinnedRepo, paths: Iterable[str]) -> None:
+        intend(pinned, paths)
+        target = folder / "model.safetensors"
+        target.write_bytes(b"x" + target.read_bytes()[1:])
+
+    monkeypatch.setattr(PinnedRepo, "intend", change)
+    with pytest.raises(PinError, match=r"model\.safetensors.*changed while it was pinned; pin it again"):
         pin_folder(resolver, folder, REPO)
     assert left(tmp_path) == []
 
