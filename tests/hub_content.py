@@ -6,6 +6,7 @@ import fnmatch
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 LFS_PATTERNS = ("*.safetensors", "*.bin", "*.model", "*.onnx", "*.h5")
@@ -13,14 +14,14 @@ LFS_SIZE = 10 * 1024 * 1024
 DATE = "2026-01-02T03:04:05.000Z"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Blob:
-    """The bytes of one file with the two names that the hub gives them."""
+    """The bytes of one file with the two names that the hub gives them, found once: benchmarks serve big files."""
 
     content: bytes
     lfs: bool
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return hashlib.sha256(self.content).hexdigest()
 
@@ -30,7 +31,7 @@ class Blob:
             f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {len(self.content)}\n".encode()
         )
 
-    @property
+    @cached_property
     def oid(self) -> str:
         return git_oid("blob", self.pointer if self.lfs else self.content)
 

@@ -1,0 +1,1 @@
+"""The benchmark suite: `tox run -e bench`, or `python -m benchmarks --row 7`."""

@@ -1,0 +1,59 @@
+"""The plots of docs/benchmarks.md, out of a results file and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.results import Results
+
+FOLDER = Path(__file__).parent.parent / "docs" / "plots"
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """One picture: the curve's name, its title and the words at its axes."""
+
+    curve: str
+    title: str
+    x: str
+    y: str = "seconds, median"
+
+
+PLOTS = (
+    Plot("size", "A cold fetch over loopback", "MiB of the model"),
+    Plot("files", "All files of a model that is here", "number of files"),
+    Plot("processes", "Processes that want one cold model", "number of processes"),
+    Plot("catalog", "Finding one model", "models in the catalog, 100 files each"),
+)
+
+
+def write(results: Results) -> None:
+    """Draw every curve that was measured."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    # Text as text, and the same file from the same results.
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "pinformers"})
+    FOLDER.mkdir(exist_ok=True)
+    for plot in PLOTS:
+        points = results.points(plot.curve)
+        if points:
+            _draw(plot, points)
+
+
+def _draw(plot: Plot, lines: dict[str, list[tuple[float, float]]]) -> None:
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6.4, 3.8))
+    for label, points in lines.items():
+        axes.plot(*zip(*points, strict=True), marker="o", label=label)
+    axes.set(title=plot.title, xlabel=plot.x, ylabel=plot.y, xscale="log", yscale="log")
+    ticks = sorted({x for points in lines.values() for x, _ in points})
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.tight_layout()
+    figure.savefig(FOLDER / f"{plot.curve}.svg", metadata={"Date": None})
+    pyplot.close(figure)

@@ -1,0 +1,76 @@
+"""Rows 1 to 3: what an interpreter pays that has us, switched off and on."""
+
+from __future__ import annotations
+
+import compileall
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pinformers
+from benchmarks.results import Line
+from benchmarks.rooms import ROOT, Shop
+
+
+def switched_off(shop: Shop) -> None:
+    """Row 1: two environments that differ in our package and its start-up line alone."""
+    env = shop.home("startup")
+    without, ours = (_venv(shop.folder / name) for name in ("venv-without", "venv-ours"))
+    _install(ours)
+    take = shop.book.taker.command
+    shop.book.turns(
+        shop.pick(60, 300),
+        lambda: {"1 without": take([without, "-c", "pass"], env)},
+        lambda: {"1 ours, off": take([ours, "-c", "pass"], env)},
+    )
+    what = "interpreter start-up with our `.pth`, switch off"
+    line = Line(1, what, "a venv without us", "1 ours, off", "1 without", 0.0003, "difference")
+    shop.book.line(line)
+
+
+def _venv(folder: Path) -> Path:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    return folder / "bin" / "python"
+
+
+def _install(python: Path) -> None:
+    """Put there what the wheel puts into site-packages; with the switch off no dependency is looked at."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    site = python.parent.parent / Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
+    assert version in str(site) or sys.platform == "win32"
+    shutil.copytree(Path(pinformers.__file__).parent, site / "pinformers", ignore=shutil.ignore_patterns("_activated"))
+    for name in ("pinformers.pth", "pinformers.start"):
+        shutil.copy(ROOT / "src" / name, site / name)
+    compileall.compile_dir(site, quiet=1)
+
+
+def importing(shop: Shop) -> None:
+    """Row 2."""
+    off, on = shop.home("startup"), shop.home("startup-on", PINFORMERS="1")
+    command = [sys.executable, "-c", "import transformers"]
+    take = shop.book.taker.command
+    shop.book.turns(
+        shop.pick(9, 40),
+        lambda: {"2 plain": take(command, off)},
+        lambda: {"2 switched on": take(command, on)},
+    )
+    what = "`import transformers`, switch on, whole process"
+    shop.book.line(Line(2, what, "plain", "2 switched on", "2 plain", 1.02))
+
+
+def attribute(shop: Shop) -> None:
+    """Row 3."""
+    off, on = shop.home("startup"), shop.home("startup-on", PINFORMERS="1")
+
+    def median(env: dict[str, str]) -> float:
+        return sorted(shop.book.taker.inside("attribute", env=env, values=9).values)[4]
+
+    shop.book.turns(
+        shop.pick(5, 20),
+        lambda: {"3 plain": median(off)},
+        lambda: {"3 switched on": median(on)},
+    )
+    what = "`transformers.AutoModel`, 100,000 times"
+    shop.book.line(Line(3, what, "plain", "3 switched on", "3 plain", 1.1))
