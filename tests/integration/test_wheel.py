@@ -31,7 +31,8 @@ module._class_to_module = {"AutoModel": "models.auto.modeling_auto"}
 sys.modules[__name__] = module
 """
 SEEN = "import json, sys; print(json.dumps(sorted(name for name in sys.modules if name.startswith('pinformers'))))"
-OFF = ["pinformers", "pinformers._autostart"]
+# From Python 3.15 on the .start file is read, which can only name a function of ours.
+OFF = [] if sys.version_info < (3, 15) else ["pinformers", "pinformers._autostart"]
 
 
 def build(tree: Path) -> Path:

@@ -1,12 +1,15 @@
 """Any sequence of enabling, disabling, importing, patching by others and loading leaves what a simple model predicts.
 
-Two worlds play the same machine. A small package named `transformers` with the traits that matter (lazy, replaces
-itself, executes itself again, binds functions by name, a dummy for a missing backend) can be imported anew for every
-example. The real one cannot, and is imported once in a process of its own: there every example starts after it.
+Two worlds play the same machine, each in a process of its own, with the hub out of reach. The lazy package can be
+imported anew for every example. The real transformers cannot: there every example starts after its import. In both,
+huggingface_hub is the real one, and its default cache is the pinned one, so that everything loads without us too;
+the counts say who answered.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import importlib.util
 import json
@@ -14,153 +17,156 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
+from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 import pinformers
 from environment import clean_env
+from lazy_package import HUB_4, HUB_5, lazy_package
 from pin_rooms import make_resolver, write_folder
 from pinformers.pinning.folder import pin_folder
 
 TESTS = Path(__file__).parents[1]
-PACKAGE = "transformers"
+PACKAGE, CLIENT, USER = "transformers", "huggingface_hub", "user_who_binds_names"
+HUB = f"{PACKAGE}.utils.hub"
+USERS = (f"{USER}.1", f"{USER}.2")
 REPO = "tiny/config"
 CONTENT = json.dumps({"model_type": "bert", "hidden_size": 12, "num_attention_heads": 2, "vocab_size": 77}).encode()
+FILES = {"config.json": CONTENT, "sub/words.txt": b"a\n"}
 METHOD = "from_pretrained"
-GATES = ("CI", "TRANSFORMERS_PATCH_DISABLE", "STORAGE_FORCE_LOCAL", "PINFORMERS_CONFIG")
-
-LAZY = """
-import importlib, os
-from types import ModuleType
-
-class _LazyModule(ModuleType):
-    def __init__(self, name, file, homes, spec):
-        super().__init__(name)
-        self.__file__, self.__path__, self.__spec__ = file, [os.path.dirname(file)], spec
-        self._class_to_module, self._object_missing_backend = dict(homes), {"AutoVideoProcessor": ["video"]}
-
-    def __getattr__(self, name):
-        home = self._class_to_module.get(name)
-        if home is None:
-            raise AttributeError(f"module {self.__name__} has no attribute {name}")
-        value = getattr(importlib.import_module(f"{self.__name__}.{home}"), name)
-        setattr(self, name, value)
-        return value
+ROUTED = ("cached_files", "has_file", "list_repo_templates", "resolve_revision")
+SCOPES = st.sampled_from(["transformers", "hub"])
+ABSENT: Any = object()
+USERS_CODE = f"""
+from {CLIENT} import HfApi, hf_hub_download, hf_hub_download as bound, snapshot_download, snapshot_download as fetch
+api = HfApi()
+info_of = api.model_info
+def by_name(repo): return hf_hub_download(repo, "config.json")
+def by_alias(repo): return bound(repo, filename="config.json")
+def by_method(repo): return HfApi().hf_hub_download(repo_id=repo, filename="config.json")
+def by_snapshot(repo): return snapshot_download(repo) + "/config.json"
+def by_alias_of_snapshot(repo): return fetch(repo_id=repo) + "/config.json"
 """
-INIT = """
-import sys
-from .utils import hub
-from .utils.import_utils import _LazyModule
-homes = {
-    "AutoConfig": "models.auto.configuration_auto",
-    "AutoModel": "models.auto.modeling_auto",
-    "AutoProcessor": "models.auto.processing_auto",
-    "AutoVideoProcessor": "models.auto.video_processing_auto",
-    "AutoformerModel": "models.autoformer",
-    "BertConfig": "models.bert",
-}
-sys.modules[__name__] = _LazyModule(__name__, __file__, homes, __spec__)
-"""
-HUB_5 = """
-import os
-from huggingface_hub import HfApi, hf_hub_download
-_hf_api = None
-def hf_api():
-    global _hf_api
-    _hf_api = _hf_api or HfApi()
-    return _hf_api
-def resolve_revision(path_or_repo_id, *, revision=None, cache_dir=None, local_files_only=False):
-    return revision or "main"
-def cached_files(path_or_repo_id, filenames, cache_dir=None, force_download=False, revision=None,
-                 local_files_only=False, subfolder="", repo_type=None, **kwargs):
-    assert hf_api().repo_exists
-    cache_dir = cache_dir or os.environ["FAKE_CACHE"]
-    return [hf_hub_download(path_or_repo_id, name, cache_dir=cache_dir, revision=revision, local_files_only=True)
-            for name in filenames]
-"""
-HUB_4 = """
-import os
-from huggingface_hub import hf_hub_download, list_repo_files, model_info
-def cached_files(path_or_repo_id, filenames, cache_dir=None, force_download=False, revision=None,
-                 local_files_only=False, subfolder="", repo_type=None, _commit_hash=None, **kwargs):
-    cache_dir = cache_dir or os.environ["FAKE_CACHE"]
-    return [hf_hub_download(path_or_repo_id, name, cache_dir=cache_dir, revision=revision, local_files_only=True)
-            for name in filenames]
-"""
-AUTO = """
-from ...utils.hub import cached_files
-class AutoConfig:
-    @classmethod
-    def from_pretrained(cls, name, **kwargs):
-        with open(cached_files(name, ["config.json"], **kwargs)[0], "rb") as file:
-            return file.read()
-"""
-INHERITS = "from .configuration_auto import AutoConfig as _Base\nclass {}(_Base):\n    pass\n"
-TRAP = """
-import importlib.util, os, sys
-spec = importlib.util.spec_from_file_location("transformers", os.path.join(os.path.dirname(__file__), "__init__.py"))
-spec.loader.exec_module(importlib.util.module_from_spec(spec))
-"""
-DUMMY = """
-class Meta(type):
-    def __getattribute__(cls, name):
-        if name == "from_pretrained":
-            raise ImportError("AutoVideoProcessor requires video")
-        return super().__getattribute__(name)
-class AutoVideoProcessor(metaclass=Meta):
-    pass
-"""
-FAKE: Mapping[str, str] = {
-    "__init__.py": INIT,
-    "utils/__init__.py": "",
-    "utils/import_utils.py": LAZY,
-    "processing_utils.py": TRAP,
-    "models/__init__.py": "",
-    "models/autoformer.py": AUTO.replace("...utils", "..utils").replace("AutoConfig", "AutoformerModel"),
-    "models/bert.py": AUTO.replace("...utils", "..utils").replace("AutoConfig", "BertConfig"),
-    "models/auto/__init__.py": "",
-    "models/auto/configuration_auto.py": AUTO,
-    "models/auto/modeling_auto.py": INHERITS.format("AutoModel"),
-    "models/auto/processing_auto.py": "from ... import processing_utils\n" + INHERITS.format("AutoProcessor"),
-    "models/auto/video_processing_auto.py": DUMMY,
-}
+BINDS = {"hf_hub_download": ("hf_hub_download", "bound"), "snapshot_download": ("snapshot_download", "fetch")}
+# What each of the user's functions asks for: so many files are answered.
+WAYS = {"by_name": 1, "by_alias": 1, "by_method": 1, "by_snapshot": len(FILES), "by_alias_of_snapshot": len(FILES)}
+BEGINNINGS = ("bind", "import", "rival", "transformers", "hub")
+KINDS = (FunctionType, MethodType, classmethod)
+Place = tuple[Any, str]
+ORIGINAL: dict[Place, Any] = {}
 
 
-def is_ours(value: object) -> bool:
-    function = getattr(value, "__func__", value) if isinstance(value, classmethod | MethodType) else value
-    return isinstance(function, FunctionType) and "/pinformers/importing/" in function.__code__.co_filename
+# -- looking ----------------------------------------------------------------------------------------------------------
+
+
+def core(value: Any) -> Any:
+    return value.__func__ if isinstance(value, classmethod | MethodType) else value
+
+
+def is_ours(value: Any) -> bool:
+    function = core(value)
+    if not isinstance(function, FunctionType):
+        return False
+    # What others make with functools.wraps has our marks, but not our code.
+    stands_in = "__pinformers__" in vars(function) and function.__code__.co_freevars == ("wrapper",)
+    return stands_in or "/pinformers/importing/" in function.__code__.co_filename
+
+
+def under(value: Any) -> Any:
+    """Return what is left of ``value`` without what is ours."""
+    function = core(value)
+    while is_ours(function):
+        function = function.__wrapped__
+    return function
+
+
+def is_own(space: Any, name: str, value: Any) -> bool:
+    """Whether ``value`` is what the module or class had first, or what of ours stands for it."""
+    if (space, name) not in ORIGINAL:
+        return bool(getattr(getattr(under(value), "__code__", None), "co_filename", None) == space.__file__)
+    return under(value) is ORIGINAL[space, name]
+
+
+def is_our_finder(finder: object) -> bool:
+    return type(finder).__module__.startswith("pinformers")
 
 
 def loaded() -> list[tuple[str, ModuleType]]:
-    names = (PACKAGE, "huggingface_hub")
-    return [(name, module) for name, module in sys.modules.items() if name.partition(".")[0] in names]
+    names = (PACKAGE, CLIENT, USER)
+    return [(name, module) for name, module in list(sys.modules.items()) if name.partition(".")[0] in names]
+
+
+@functools.cache
+def loads(cls: type) -> bool:
+    return any(METHOD in vars(base) for base in cls.__mro__)
+
+
+def spaces() -> dict[int, Any]:
+    """What of ours could be put into: modules, classes that load, the class that asks the hub and its instances."""
+    found: dict[int, Any] = {}
+    for _, module in loaded():
+        found[id(module)] = module
+        for value in vars(module).values():
+            fits = loads(value) or value.__name__ == "HfApi" if isinstance(value, type) else False
+            if fits or type(value).__name__ == "HfApi":
+                found[id(value)] = value
+    return found
+
+
+class Snapshot:
+    """What the interpreter holds, object by object; all are kept, so that no identity comes to mean another."""
+
+    def __init__(self) -> None:
+        self.modules, self.finders = dict(sys.modules), list(sys.meta_path)
+        self.types = [(module, type(module)) for _, module in loaded()]
+        self.held = [(space, dict(vars(space))) for space in spaces().values()]
+
+    def changes(self, theirs: set[Place], caches: frozenset[str]) -> list[str]:
+        """Name what is another object now, but for what others put there; what is new does not count."""
+        found = [f"the class of {module}" for module, cls in self.types if type(module) is not cls]
+        for space, before in self.held:
+            now = vars(space)
+            found += [
+                f"{space}.{name}"
+                for name, value in before.items()
+                if now.get(name, ABSENT) is not value and (space, name) not in theirs and name not in caches
+            ]
+        return found + [name for name, module in self.modules.items() if sys.modules.get(name) is not module]
+
+
+# -- the worlds -------------------------------------------------------------------------------------------------------
 
 
 class World:
-    """The package, and what is known of its names."""
+    """The lazy package, and what is known of its names."""
 
     auto: tuple[str, ...] = ("AutoConfig", "AutoModel", "AutoProcessor")
     plain: tuple[str, ...] = ("AutoformerModel", "BertConfig")
-    inherits: tuple[str, ...] = ("AutoModel", "AutoProcessor")
     loadable: tuple[str, ...] = (*auto, *plain)
     modules: tuple[str, ...] = (PACKAGE, f"{PACKAGE}.models.auto.modeling_auto", f"{PACKAGE}.processing_utils")
+    caches: frozenset[str] = frozenset({"_hf_api"})
 
     def reset(self) -> None:
         for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
             del sys.modules[name]
 
-    def below(self, cls: type) -> object:
-        """Return what stood in ``cls`` before it was wrapped: None where it inherits, or the function."""
-        return None if cls.__name__ in self.inherits else vars(cls)[METHOD].__func__.__wrapped__
-
-    def read(self, found: object) -> bytes:
+    def read(self, found: Any) -> bytes:
         assert isinstance(found, bytes)
         return found
 
@@ -176,38 +182,53 @@ class RealWorld(World):
     def __init__(self) -> None:
         importlib.import_module(f"{PACKAGE}.processing_utils")
         package = importlib.import_module(PACKAGE)
-        self._classes = [getattr(package, name) for name in (*self.auto, *self.plain)]
-        self._original = [vars(cls).get(METHOD) for cls in self._classes]
+        for name in (*self.auto, *self.plain):
+            getattr(package, name)
 
     def reset(self) -> None:
-        for cls, original in zip(self._classes, self._original, strict=True):
-            if vars(cls).get(METHOD) is not original:
-                setattr(cls, METHOD, original) if original is not None else delattr(cls, METHOD)
-
-    def below(self, cls: type) -> object:
-        return dict(zip(self._classes, self._original, strict=True))[cls]
+        pass
 
     def read(self, found: Any) -> bytes:
         known = json.loads(CONTENT)
         return json.dumps({name: getattr(found, name) for name in known}).encode()
 
 
+class Rival:
+    """Somebody's finder: it finds nothing, or the package itself, past every finder after it."""
+
+    def __init__(self, finds: bool) -> None:
+        self._finds = finds
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        return PathFinder.find_spec(name, path) if self._finds and name.partition(".")[0] == PACKAGE else None
+
+
 class Switching(RuleBasedStateMachine):
-    """Handles, classes seen, patches by others; every invariant compares them with the interpreter."""
+    """Handles, and what others did; the invariant compares what follows from them with the interpreter."""
 
     world = World()
 
     def __init__(self) -> None:
         super().__init__()
         self.world.reset()
-        self.finders, self.base = [], list(sys.meta_path)
-        self.handles: list[list[Any]] = []  # handle, open, expected hits
-        self.original: dict[type, object] = {}
-        self.theirs: dict[type, object] = {}
-        self.on_top: dict[type, str] = {}
-        self.kept: list[Any] = []
+        self.finders: list[Rival] = []
+        self.handles: list[list[Any]] = []  # handle, open, expected hits, scope
+        self.packages: dict[int, ModuleType] = {}
+        self.theirs: dict[Place, Any] = {}  # what others put into a place, last
+        self.patches: list[tuple[Place, Callable[[], object], int]] = []  # where, how they take it away, since when
+        self.put_back: list[Any] = []  # what of ours they did so with
+        self.touched: set[Place] = set()  # since the snapshot
+        self.snapshot = Snapshot()
+        self.first = self.snapshot
+        self.routed = False  # whether huggingface_hub's own functions are ours
+        self.installs = 0  # how often we have looked for functions to wrap
+        self.murky = False  # others' functions were in the way then, or ours were taken away since
+        self.away: list[Any] = []  # our finder, where somebody took it out
+        self.blind = False  # modules came in that our finder was not asked for
+        self.kept: list[Callable[[str], object]] = []
+        self.kept_downloads: list[tuple[Callable[..., str], bool]] = []
 
-    # -- the model --------------------------------------------------------------------------------------------
+    # -- the model ----------------------------------------------------------------------------------------------------
 
     @property
     def open(self) -> list[list[Any]]:
@@ -217,34 +238,110 @@ class Switching(RuleBasedStateMachine):
     def imported(self) -> bool:
         return PACKAGE in sys.modules
 
-    def see(self) -> None:
-        """Learn of the Auto classes that have come in; the first look at a class is before or under our wrapper."""
-        for name, module in loaded():
-            for attribute, value in list(vars(module).items()) if name.startswith(f"{PACKAGE}.models.auto.") else ():
-                if attribute in self.world.auto and isinstance(value, type) and value not in self.on_top:
-                    held = vars(value).get(METHOD)
-                    self.on_top[value] = "ours" if self.open else "original"
-                    self.original[value] = self.world.below(value) if self.open else held
+    @property
+    def displaced(self) -> bool:
+        return bool(self.open and self.away)
 
-    def switched(self, was: bool) -> None:
-        """Follow a change between on and off."""
-        for cls, top in self.on_top.items():
-            if self.open and not was:
-                self.on_top[cls] = "ours"
-            elif was and not self.open:
-                self.on_top[cls] = "theirs" if cls in self.theirs else "original"
-            else:
-                self.on_top[cls] = top
+    @property
+    def rivals_first(self) -> bool:
+        ours = [place for place, finder in enumerate(sys.meta_path) if is_our_finder(finder)]
+        return any(isinstance(finder, Rival) and finder._finds for finder in sys.meta_path[: min(ours, default=0)])
 
-    # -- switching --------------------------------------------------------------------------------------------
+    def classes(self) -> list[type]:
+        """The Auto classes that have come in."""
+        homes = [vars(module) for name, module in loaded() if name.startswith(f"{PACKAGE}.models.auto.")]
+        found = {held[name] for held in homes for name in self.world.auto if isinstance(held.get(name), type)}
+        return sorted(found, key=lambda cls: cls.__name__)
 
-    @rule(on_miss=st.sampled_from(["import", "passthrough", "error"]))
-    def enable(self, on_miss: str) -> None:
-        was = bool(self.open)
-        handle = pinformers.enable(on_miss=on_miss, log="off")
+    def functions(self) -> list[Place]:
+        """Where others like to put something of their own, besides classes."""
+        hub = sys.modules.get(HUB)
+        return [*ORIGINAL, *((hub, name) for name in ROUTED if hub is not None and name in vars(hub))]
+
+    def entering(self) -> None:
+        if not self.open:
+            self.snapshot = Snapshot()
+            self.touched.clear()
+            self.blind = self.routed = self.murky = False
+            self.away.clear()
+            self.installed()
+
+    def entered(self, handle: Any, scope: str) -> None:
         assert handle.active
-        self.handles.append([handle, True, 0])
-        self.switched(was)
+        fresh = [place for place in self.functions() if not self.open and self.imported]
+        if scope == "hub" and not self.routed:
+            self.routed = True
+            self.installed()
+            fresh += ORIGINAL
+        # Whatever stood there.
+        assert all(is_ours(vars(space)[name]) for space, name in fresh)
+        self.handles.append([handle, True, 0, scope])
+
+    def installed(self) -> None:
+        self.installs += 1
+        held = [(space, name, vars(space)[name]) for space, name in self.functions()]
+        for space, name in ORIGINAL:
+            held += [(space, name, vars(user)[alias]) for user in self.users() for alias in BINDS.get(name, ())]
+        for space, name, value in held:
+            self.murky = self.murky or not is_own(space, name, value) or (is_ours(value) and not self.open)
+
+    def left(self, was: bool) -> None:
+        """Whoever switched us off for good finds everything as it was."""
+        if was and not self.open:
+            self.away.clear()
+            self.routed = False
+            changes = self.snapshot.changes(self.touched, self.world.caches)
+            assert changes == [], changes
+
+    @contextlib.contextmanager
+    def importing(self) -> Iterator[None]:
+        """Modules may come in; the package may replace itself."""
+        before = set(sys.modules)
+        rivals, package = self.rivals_first, sys.modules.get(PACKAGE)
+        yield
+        fresh = [name for name in set(sys.modules) - before if name.partition(".")[0] == PACKAGE]
+        if fresh or sys.modules.get(PACKAGE) is not package:
+            self.blind = self.blind or bool(self.open and (self.displaced or rivals))
+            self.installed()
+        if package is not None:
+            self.snapshot.modules[PACKAGE] = sys.modules[PACKAGE]
+        self.packages.update({id(module): module for module in (package, sys.modules.get(PACKAGE)) if module})
+
+    @initialize(begin=st.lists(st.sampled_from(BEGINNINGS), unique=True))
+    def begin(self, begin: list[str]) -> None:
+        for step in begin:
+            if step == "bind":
+                self.somebody_binds_names(USERS[0])
+            elif step == "import":
+                with self.importing():
+                    importlib.import_module(self.world.modules[1])
+                self.ask_the_status()
+            elif step == "rival":
+                self.somebody_adds_a_finder_or_removes_it(True, True)
+            else:
+                self.enable("import", step, load=False)
+
+    # -- switching ----------------------------------------------------------------------------------------------------
+
+    @rule(on_miss=st.sampled_from(["import", "passthrough", "error"]), scope=SCOPES, load=st.booleans())
+    def enable(self, on_miss: str, scope: str, load: bool) -> None:
+        self.entering()
+        self.entered(pinformers.enable(on_miss=on_miss, scope=scope, log="off"), scope)
+        self.load_by_every_name() if load else None
+
+    @rule(scopes=st.lists(SCOPES, min_size=1, max_size=3), fails=st.booleans())
+    def enter_and_leave_contexts(self, scopes: list[str], fails: bool) -> None:
+        self.entering()
+        was, count = bool(self.open), len(self.handles)
+        with contextlib.suppress(ZeroDivisionError), contextlib.ExitStack() as stack:
+            for scope in scopes:
+                self.entered(stack.enter_context(pinformers.enable(scope=scope, log="off")), scope)
+            self.ask_the_status()
+            self.load_by_every_name()
+            if fails:
+                raise ZeroDivisionError
+        del self.handles[count:]
+        self.left(not was)
 
     @precondition(lambda self: self.handles)
     @rule(data=st.data(), leave=st.booleans())
@@ -253,7 +350,7 @@ class Switching(RuleBasedStateMachine):
         entry = data.draw(st.sampled_from(self.handles), label="handle")
         entry[0].__exit__(None, None, None) if leave else entry[0].disable()
         entry[1] = False
-        self.switched(was)
+        self.left(was)
 
     @rule()
     def disable(self) -> None:
@@ -261,196 +358,367 @@ class Switching(RuleBasedStateMachine):
         pinformers.disable()
         for entry in self.handles:
             entry[1] = False
-        self.switched(was)
+        self.left(was)
 
-    # -- importing --------------------------------------------------------------------------------------------
+    # -- importing ----------------------------------------------------------------------------------------------------
 
     @rule(data=st.data())
     def import_something(self, data: st.DataObject) -> None:
-        importlib.import_module(data.draw(st.sampled_from(self.world.modules), label="module"))
-        self.see()
+        with self.importing():
+            importlib.import_module(data.draw(st.sampled_from(self.world.modules), label="module"))
 
     @precondition(lambda self: self.imported)
     @rule(data=st.data())
     def look_up(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from((*self.world.auto, *self.world.plain)), label="name")
-        value = getattr(sys.modules[PACKAGE], name)
-        assert value is getattr(sys.modules[PACKAGE], name)
+        with self.importing():
+            value = getattr(sys.modules[PACKAGE], name)
+            assert value is getattr(sys.modules[PACKAGE], name)
         assert value.__name__ == name
-        self.see()
 
     @precondition(lambda self: self.imported)
     @rule()
     def reload(self) -> None:
-        importlib.reload(sys.modules[PACKAGE])
-        self.see()
+        package = sys.modules[PACKAGE]
+        before = dict(vars(package))
+        with self.importing():
+            importlib.reload(package)
+        remade = [name for name, value in vars(package).items() if value is not before.get(name)]
+        self.touched |= {(package, name) for name in remade if not is_ours(before.get(name))}
 
-    # -- others -----------------------------------------------------------------------------------------------
-
-    @precondition(lambda self: self.on_top)
+    @precondition(lambda self: self.imported)
     @rule(data=st.data())
-    def somebody_wraps_a_class(self, data: st.DataObject) -> None:
-        cls = data.draw(st.sampled_from(sorted(self.on_top, key=lambda cls: cls.__name__)), label="class")
-        inner = getattr(cls, METHOD).__func__
+    def somebody_forgets_an_attribute(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from((*self.world.auto, *self.world.plain)), label="name")
+        with self.importing():
+            before = getattr(sys.modules[PACKAGE], name)
+            # A name that made the package replace itself is kept by the one that it was.
+            vars(sys.modules[PACKAGE]).pop(name, None)
+            assert getattr(sys.modules[PACKAGE], name) is before
 
-        def from_pretrained(cls: type, *args: Any, **kwargs: Any) -> Any:
-            return inner(cls, *args, **kwargs)
+    @rule(name=st.sampled_from(USERS))
+    def somebody_binds_names(self, name: str) -> None:
+        if name not in sys.modules:
+            sys.modules[name] = ModuleType(name)
+            exec(USERS_CODE, vars(sys.modules[name]))
 
-        self.theirs[cls] = classmethod(from_pretrained)
-        setattr(cls, METHOD, self.theirs[cls])
-        self.on_top[cls] = "theirs"
+    # -- others -------------------------------------------------------------------------------------------------------
 
-    @rule(first=st.booleans())
-    def somebody_adds_a_finder(self, first: bool) -> None:
-        class Finder:
-            def find_spec(self, *_: object) -> None:
-                return None
+    def _put(self, place: Place, value: Any) -> None:
+        self.theirs[place] = value
+        self.touched.add(place)
+        self.put_back += [core(value)] if is_ours(value) else []
 
-        finder = Finder()
-        sys.meta_path.insert(0 if first else len(sys.meta_path), finder)  # type: ignore[arg-type]
-        self.finders.insert(0 if first else len(self.finders), finder)
+    @precondition(lambda self: self.classes())
+    @rule(data=st.data(), mocks=st.booleans(), wraps=st.booleans())
+    def somebody_patches_a_class(self, data: st.DataObject, mocks: bool, wraps: bool) -> None:
+        self._patch((data.draw(st.sampled_from(self.classes()), label="class"), METHOD), mocks, wraps)
 
-    # -- loading ----------------------------------------------------------------------------------------------
+    @rule(data=st.data(), mocks=st.booleans(), wraps=st.booleans())
+    def somebody_patches_a_function(self, data: st.DataObject, mocks: bool, wraps: bool) -> None:
+        self._patch(data.draw(st.sampled_from(self.functions()), label="place"), mocks, wraps)
 
-    def _loads(self, load: Any) -> None:
-        assert self.world.read(load(REPO)) == CONTENT
-        self.see()
-        if self.open:
-            self.open[-1][2] += 1
-            assert pinformers.get_status()["hits"] == self.open[-1][2]
+    def _patch(self, place: Place, mocks: bool, wraps: bool) -> None:
+        space, name = place
+        inner = getattr(space, name)
+        before = vars(space).get(name, ABSENT)
+        if mocks and (name == METHOD or not isinstance(space, type)):
+            patcher = mock.patch.object(space, name, wraps=inner)
+            patcher.start()
+            back: Callable[[], object] = patcher.stop
+        else:
+            called = core(inner)
+
+            def function(*args: Any, **kwargs: Any) -> Any:
+                return called(*args, **kwargs)
+
+            if name == METHOD and not isinstance(inner, MethodType):
+                called = lambda cls, *args, **kwargs: inner(*args, **kwargs)  # noqa: E731
+            made = functools.wraps(called)(function) if wraps else function
+            setattr(space, name, classmethod(made) if name == METHOD else made)
+            back = functools.partial(_set, space, name, before)
+        self.patches.append((place, back, self.installs))
+        self._put(place, vars(space)[name])
+
+    @precondition(lambda self: self.patches)
+    @rule(data=st.data())
+    def somebody_takes_a_patch_away(self, data: st.DataObject) -> None:
+        """What was there when it began comes back: a wrapper of ours, too, which passes through if we are off."""
+        place, back, since = self.patches.pop(data.draw(st.integers(0, len(self.patches) - 1), label="patch"))
+        back()
+        # Ours lay over theirs, or what comes back is of another time.
+        self.murky = self.murky or (place[1] != METHOD and since != self.installs)
+        self._put(place, vars(place[0]).get(place[1], ABSENT))
+
+    @precondition(lambda self: self.imported)
+    @rule(data=st.data())
+    def somebody_patches_by_a_path_for_a_while(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from([name for space, name in self.functions() if space is sys.modules.get(HUB)]))
+        before = vars(sys.modules[HUB])[name]
+        with self.importing(), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(f"{HUB}.{name}", lambda *args, **kwargs: before(*args, **kwargs))
+            assert vars(sys.modules[HUB])[name] is not before
+        assert vars(sys.modules[HUB])[name] is before
+
+    @precondition(lambda self: self.imported)
+    @rule(scope=SCOPES)
+    def somebody_replaces_the_package_for_a_while(self, scope: str) -> None:
+        self.ask_the_status()  # what we load for it would be taken out of sys.modules again
+        before = dict(sys.modules)
+        with mock.patch.dict(sys.modules, {PACKAGE: ModuleType(PACKAGE)}):
+            self.entering()
+            was = bool(self.open)
+            with pinformers.enable(scope=scope, log="off") as handle:
+                self.entered(handle, scope)
+            self.handles.pop()
+            self.left(not was)
+        assert {name: sys.modules[name] for name in before} == before
+
+    @precondition(lambda self: self.open)
+    @rule()
+    def somebody_removes_our_finder_or_puts_it_back(self) -> None:
+        if self.displaced:
+            sys.meta_path[:0] = self.away
+            self.away = []
+        else:
+            self.away = [finder for finder in sys.meta_path if is_our_finder(finder)]
+            sys.meta_path.remove(self.away[0])
+        self.ask_the_status()
+
+    @rule(first=st.booleans(), finds=st.booleans())
+    def somebody_adds_a_finder_or_removes_it(self, first: bool, finds: bool) -> None:
+        if len(self.finders) == 2:
+            sys.meta_path.remove(self.finders.pop(0 if first else -1))  # type: ignore[arg-type]
+            return
+        rival = Rival(finds)
+        sys.meta_path.insert(0 if first else len(sys.meta_path), rival)  # type: ignore[arg-type]
+        self.finders.insert(0 if first else len(self.finders), rival)
+
+    # -- loading ------------------------------------------------------------------------------------------------------
+
+    def answered(self, count: int) -> None:
+        """So many files were asked for, and pins are to have answered."""
+        if not self.open:
+            return
+        hits = pinformers.get_status()["hits"]
+        if not (self.murky or self.blind):
+            assert hits == self.open[-1][2] + count
+        self.open[-1][2] = hits
+
+    def _load(self, load: Callable[[str], object]) -> None:
+        with self.importing():
+            assert self.world.read(load(REPO)) == CONTENT
+        self.answered(1)
 
     @precondition(lambda self: self.imported)
     @rule(data=st.data(), keep=st.booleans())
     def load(self, data: st.DataObject, keep: bool) -> None:
-        cls = getattr(sys.modules[PACKAGE], data.draw(st.sampled_from(self.world.loadable), label="class"))
-        self.see()
-        if keep:
-            self.kept.append(getattr(cls, METHOD))
-        self._loads(getattr(cls, METHOD))
+        name = data.draw(st.sampled_from(self.world.loadable), label="class")
+        with self.importing():
+            load = getattr(getattr(sys.modules[PACKAGE], name), METHOD)
+        self.kept += [load] if keep else []
+        self._load(load)
 
     @precondition(lambda self: self.kept)
     @rule(data=st.data())
     def load_by_a_name_that_was_kept(self, data: st.DataObject) -> None:
-        self._loads(data.draw(st.sampled_from(self.kept), label="kept"))
+        self._load(data.draw(st.sampled_from(self.kept), label="kept"))
+
+    @property
+    def scope(self) -> str:
+        return self.open[-1][3] if self.open else ""
+
+    def users(self) -> list[ModuleType]:
+        return [sys.modules[name] for name in USERS if name in sys.modules]
+
+    @precondition(lambda self: self.users())
+    @rule(data=st.data(), way=st.sampled_from(sorted(WAYS)))
+    def download(self, data: st.DataObject, way: str) -> None:
+        self._download(data.draw(st.sampled_from(self.users()), label="user"), way)
+
+    def _download(self, user: ModuleType, way: str) -> None:
+        assert Path(vars(user)[way](REPO)).read_bytes() == CONTENT
+        self.answered(WAYS[way] if self.scope == "hub" else 0)
+
+    @precondition(lambda self: self.users())
+    @rule(data=st.data(), bound=st.booleans())
+    def ask_what_it_is(self, data: st.DataObject, bound: bool) -> None:
+        self._ask(data.draw(st.sampled_from(self.users()), label="user"), bound)
+
+    def _ask(self, user: ModuleType, bound: bool) -> None:
+        # Who has bound what is somebody else's asks them.
+        ask = user.info_of if bound and is_own(user.HfApi, "model_info", user.info_of) else user.HfApi().model_info
+        try:
+            assert ask(REPO).id == REPO
+        except sys.modules[f"{CLIENT}.errors"].OfflineModeIsEnabled:
+            assert self.scope != "hub" or self.murky
+        else:
+            assert self.scope == "hub"
+
+    @precondition(lambda self: not self.murky)
+    @rule()
+    def keep_a_function(self) -> None:
+        download = sys.modules[f"{CLIENT}.file_download"].hf_hub_download
+        self.kept_downloads.append((download, self.routed))
+
+    @precondition(lambda self: self.kept_downloads)
+    @rule(data=st.data())
+    def download_by_a_name_that_was_kept(self, data: st.DataObject) -> None:
+        download, ours = data.draw(st.sampled_from(self.kept_downloads), label="kept")
+        assert Path(download(REPO, "config.json")).read_bytes() == CONTENT
+        self.answered(1 if ours and self.scope == "hub" else 0)
+
+    @rule()
+    def load_by_every_name(self) -> None:
+        for user in self.users():
+            for way in WAYS:
+                self._download(user, way)
+            self._ask(user, bound=False)
+            self._ask(user, bound=True)
+        for cls in self.classes():
+            if cls.__name__ in self.world.loadable:
+                self._load(getattr(cls, METHOD))
 
     @rule()
     def ask_the_status(self) -> None:
         status = pinformers.get_status()
         assert status["enabled"] is bool(self.open)
-        assert status["applied"] is (bool(self.open) and self.imported)
-        named = set(status["patched_classes"])
-        assert named >= ({f"{PACKAGE}.{name}" for name in self.world.auto} if status["applied"] else set())
-        assert not named & {f"{PACKAGE}.{name}" for name in (*self.world.plain, "AutoVideoProcessor")}
+        assert status["displaced"] if self.displaced else self.blind or not status["displaced"]
+        assert status["applied"] or status["displaced"] or not (self.open and self.imported)
+        assert status["scope"] == (self.scope or "transformers")
         assert status["pins"] == 1
+        named = set(status["patched_classes"])
+        assert not named & {f"{PACKAGE}.{name}" for name in (*self.world.plain, "AutoVideoProcessor")}
+        if not self.blind:
+            assert status["applied"] is (bool(self.open) and self.imported)
+            assert named >= ({f"{PACKAGE}.{name}" for name in self.world.auto} if status["applied"] else set())
 
-    # -- always -----------------------------------------------------------------------------------------------
+    # -- always -------------------------------------------------------------------------------------------------------
 
     @invariant()
-    def handles_are_as_predicted(self) -> None:
+    def all_is_as_predicted(self) -> None:
         assert [entry[0].active for entry in self.handles] == [entry[1] for entry in self.handles]
+        self._finders()
+        self._loaders()
+        for place, put in self.theirs.items():
+            now = vars(place[0]).get(place[1], ABSENT)
+            # Ours lies over it, or it was ours and is taken away.
+            assert now is put or (under(now) is under(put) and (bool(self.open) or is_ours(put))), place
+        self._on() if self.open and not self.blind else None
+        self._off() if not self.open else None
 
-    @invariant()
-    def finders_are_as_predicted(self) -> None:
-        ours = [finder for finder in sys.meta_path if type(finder).__module__.startswith("pinformers")]
-        assert len(ours) == bool(self.open)
-        rest = [finder for finder in sys.meta_path if finder not in ours]
-        assert [finder for finder in rest if finder in self.finders] == self.finders
-        known = [finder for finder in rest if finder not in self.finders]
-        assert [finder for finder in known if not type(finder).__module__.startswith(f"{PACKAGE}.")] == [
-            finder for finder in self.base if not type(finder).__module__.startswith(f"{PACKAGE}.")
-        ]
+    def _finders(self) -> None:
+        finders = [finder for finder in sys.meta_path if not is_our_finder(finder)]
+        assert len(sys.meta_path) - len(finders) == (bool(self.open) and not self.displaced)
+        assert [finder for finder in finders if isinstance(finder, Rival)] == self.finders
+        # Those that were there before any example; the real package has one of its own.
+        known = [finder for finder in finders if not isinstance(finder, Rival)]
+        assert known == [finder for finder in self.first.finders if not isinstance(finder, Rival)]
 
-    @invariant()
-    def classes_are_as_predicted(self) -> None:
-        for cls, top in self.on_top.items():
-            held = vars(cls).get(METHOD)
-            if top == "ours":
-                assert is_ours(held)
-            elif top == "theirs":
-                assert held is self.theirs[cls]
-            else:
-                assert self.original[cls] in (held, getattr(held, "__func__", None))
-                assert (held is None) is (self.original[cls] is None)
-        for name, module in loaded():
-            for attribute in self.world.plain if name == PACKAGE else ():
-                assert not is_ours(vars(vars(module).get(attribute, object)).get(METHOD))
+    def _on(self) -> None:
+        for cls in self.classes():
+            owner = next(base for base in cls.__mro__ if METHOD in vars(base))
+            assert (owner, METHOD) in self.theirs or is_ours(vars(owner)[METHOD])
+        for name in self.world.plain:
+            cls = vars(sys.modules[PACKAGE]).get(name, object) if self.imported else object
+            assert not is_ours(vars(cls).get(METHOD))
+        for place in self.functions():
+            wanted = self.imported if place[0] is sys.modules.get(HUB) else self.imported or self.routed
+            assert place in self.theirs or is_ours(vars(place[0])[place[1]]) is wanted, place
+        assert self._seated(sys.modules.get(PACKAGE)) is self.imported
 
-    @invariant()
-    def modules_are_as_predicted(self) -> None:
-        package = sys.modules.get(PACKAGE)
-        seated = package is not None and any(is_ours(value) for value in vars(type(package)).values())
-        assert seated is (bool(self.open) and self.imported)
-        routed = [name for name, module in loaded() for value in vars(module).values() if is_ours(value)]
-        assert bool(routed) is (bool(self.open) and self.imported), routed
-        apis = [value for _, module in loaded() for value in vars(module).values() if type(value).__name__ == "HfApi"]
-        assert self.open or not any(is_ours(value) for api in apis for value in vars(api).values())
+    @staticmethod
+    def _loaders() -> None:
+        for _, module in loaded():
+            loaders = module.__loader__, getattr(module.__spec__, "loader", None)
+            assert not any("_relayed" in vars(type(loader)) for loader in loaders), module
+
+    def _off(self) -> None:
+        for space in spaces().values():
+            left = {name: core(value) for name, value in vars(space).items() if type(value) in KINDS and is_ours(value)}
+            assert all(any(value is known for known in self.put_back) for value in left.values()), (space, [*left])
+        assert not any(map(self._seated, (*self.packages.values(), sys.modules.get(PACKAGE))))
+
+    @staticmethod
+    def _seated(package: ModuleType | None) -> bool:
+        return package is not None and any(is_ours(value) for value in vars(type(package)).values())
 
     def teardown(self) -> None:
         pinformers.disable()
         for entry in self.handles:
             entry[1] = False
-        self.switched(True)
-        self.handles_are_as_predicted()
-        self.finders_are_as_predicted()
-        self.classes_are_as_predicted()
-        self.modules_are_as_predicted()
-        for finder in self.finders:
-            sys.meta_path.remove(finder)
-        self.world.reset()
+        self.away.clear()
+        try:
+            self.all_is_as_predicted()
+        finally:
+            for _, back, _ in reversed(self.patches):
+                back()
+            for space, name in self.theirs:
+                held = next((held for known, held in self.first.held if known is space), None)
+                if held is not None:
+                    _set(space, name, held.get(name, ABSENT))
+            for finder in self.finders:
+                sys.meta_path.remove(finder)
+            for user in self.users():
+                del sys.modules[user.__name__]
+            self.world.reset()
 
 
-def pin(folder: Path) -> None:
-    """Pin the tiny model below ``folder``."""
-    source = write_folder(folder / "source", {"config.json": CONTENT})
-    pin_folder(make_resolver(folder), source, REPO)
+def _set(space: Any, name: str, value: Any) -> None:
+    if value is not ABSENT:
+        setattr(space, name, value)
+    elif name in vars(space):
+        delattr(space, name)
 
 
-def play(world: World, examples: int, steps: int) -> None:
-    Switching.world = world
+# -- playing ----------------------------------------------------------------------------------------------------------
+
+
+def play(world: str, examples: int, steps: int) -> None:
+    """Play in this process. PINFORMERS_TEST_BIG has ten times as many examples, and makes one that fails small."""
+    logging.disable(logging.CRITICAL)
+    home = Path(os.environ["HF_HOME"])
+    pin_folder(make_resolver(home), write_folder(home / "source", FILES), REPO)
     importlib.import_module("importlib_metadata")  # it adds a finder of its own
+    api, _ = (getattr(importlib.import_module(CLIENT), name) for name in ("HfApi", "hf_hub_download"))
+    modules = [sys.modules[f"{CLIENT}.{name}"] for name in ("file_download", "_snapshot_download")]
+    names = ("hf_hub_download", "snapshot_download", "model_info", "file_exists")
+    ORIGINAL.update({(space, name): vars(space)[name] for space, name in zip((*modules, api, api), names, strict=True)})
+    sys.modules[f"{CLIENT}.utils"].get_session()  # kept from its first use on
+    Switching.world = RealWorld() if world == "real" else World()
+    big = "big" in sys.argv
     budget = settings(
-        max_examples=examples,
+        max_examples=examples * (10 if big else 1),
         stateful_step_count=steps,
         deadline=None,
         derandomize=True,
+        # Minutes: an example that fails is told as it was found.
+        phases=[Phase.generate, Phase.shrink] if big else [Phase.generate],
+        report_multiple_bugs=False,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
     run_state_machine_as_test(Switching, settings=budget)
 
 
+def play_apart(world: str, home: Path, *path: Path) -> None:
+    env = clean_env(home, PYTHONPATH=os.pathsep.join(map(str, (*path, TESTS))), HF_HUB_OFFLINE="1")
+    env |= {"HF_ENDPOINT": "http://127.0.0.1:9", "PINFORMERS_STATE_DIR": str(home / "hf" / "pinformers")}
+    big = ["big"] if "PINFORMERS_TEST_BIG" in os.environ else []
+    command = [sys.executable, "-W", "ignore", __file__, world, *big]
+    done = subprocess.run(command, env=env, cwd=home, capture_output=True, text=True, timeout=3000 if big else 300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("hub", [HUB_5, HUB_4], ids=["as in 5.x", "as in 4.57"])
-def test_a_package_that_can_be_imported_anew(hub: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_folder(tmp_path / "path" / PACKAGE, {name: text.encode() for name, text in FAKE.items()})
-    (tmp_path / "path" / PACKAGE / "utils" / "hub.py").write_text(hub)
-    monkeypatch.syspath_prepend(str(tmp_path / "path"))
-    monkeypatch.setenv("FAKE_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setenv("PINFORMERS_CACHE_DIR", str(tmp_path / "hub"))
-    monkeypatch.setenv("PINFORMERS_STATE_DIR", str(tmp_path / "pinformers"))
-    pin(tmp_path)
-    for variable in GATES:
-        monkeypatch.delenv(variable, raising=False)
-    real = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == PACKAGE}
-    try:
-        play(World(), examples=60, steps=30)
-    finally:
-        World().reset()
-        sys.modules.update(real)
+def test_a_package_that_can_be_imported_anew(hub: str, tmp_path: Path) -> None:
+    write_folder(tmp_path / "path" / PACKAGE, lazy_package(hub))
+    play_apart("lazy", tmp_path, tmp_path / "path")
 
 
 @pytest.mark.skipif(importlib.util.find_spec(PACKAGE) is None, reason="needs transformers")
 def test_the_real_package(tmp_path: Path) -> None:
-    env = clean_env(tmp_path, PYTHONPATH=str(TESTS), HF_HUB_OFFLINE="1")
-    command = [sys.executable, "-W", "ignore", __file__]
-    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def main() -> None:
-    """Play with the real package; the default cache is the pinned one, so that it loads without us too."""
-    logging.disable(logging.CRITICAL)
-    pin(Path(os.environ["HF_HOME"]))
-    play(RealWorld(), examples=25, steps=25)
+    play_apart("real", tmp_path)
 
 
 if __name__ == "__main__":
-    main()
+    play(sys.argv[1], examples=36 if sys.argv[1] == "lazy" else 12, steps=40)
