@@ -121,8 +121,6 @@ class CID:
 
     def verify(self, block: bytes | memoryview) -> None:
         """Raise BlockMismatch unless ``block`` is what this CID names, and BadCID for a hash we do not know."""
-        if isinstance(block, Verified) and block.multihash == (self.hash_code, self.digest):
-            return
         if self.hash_code == SHA2_256:
             digest = hashlib.sha256(block).digest()
         elif self.hash_code == IDENTITY:
@@ -131,21 +129,6 @@ class CID:
             raise BadCID(str(self), f"blocks with the hash code {self.hash_code:#x} cannot be verified")
         if digest != self.digest:
             raise BlockMismatch(str(self))
-
-    def verified(self, block: bytes) -> Verified:
-        """Verify ``block`` and return it with the proof, so that nobody hashes it again; raises as ``verify`` does."""
-        self.verify(block)
-        if isinstance(block, Verified):
-            return block
-        proven = Verified(block)
-        proven.multihash = (self.hash_code, self.digest)
-        return proven
-
-
-class Verified(bytes):
-    """Hold the bytes of a block that was verified; ``multihash`` is what they were verified against."""
-
-    multihash: tuple[int, bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,8 @@ class _FileFetch:
         out.truncate()
         ahead, hashing = Ahead(self._block, start), Workers("pinformers-hash")
         try:
-            for _, piece in read_parts(self._cid, self._noted(ahead.fetch), start=start, size=self.file.size):
+            fetch, size = self._noted(ahead.fetch), self.file.size
+            for _, piece in read_parts(self._cid, fetch, start=start, size=size, verified=True):
                 # Both release the GIL: one file is written and hashed by two cores.
                 hashed = hashing.submit(partial(self._take, piece))
                 out.write(piece)

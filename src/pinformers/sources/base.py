@@ -75,6 +75,9 @@ class Chain:
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = list(sources)
         self._names = [source.name for source in sources]
+        # Whoever has named one hears nothing of one that was looked for by itself and is not there.
+        elsewhere = [source for source in sources if not getattr(source, "local", False)]
+        self._named = any(getattr(source, "expected", True) for source in elsewhere)
         self._lock = threading.Lock()
         self.failures: dict[str, str] = {}
         self.dropped: list[str] = []
@@ -85,8 +88,9 @@ class Chain:
         for source in list(self._sources):
             try:
                 block = source.block(cid)
-                # bytes() takes a proof away: whoever is not ours may claim one.
-                block = cid.verified(block if getattr(source, "proves", False) else bytes(block))
+                if not getattr(source, "proves", False):
+                    block = bytes(block)
+                    cid.verify(block)
             except SourceUnavailable as exc:
                 self._failed(source, exc.reason, drop=True)
             except SourceError as exc:
@@ -103,11 +107,13 @@ class Chain:
         raise SourceError(", ".join(self.failures) or "(none configured)", self.tried)
 
     def _failed(self, source: Source, reason: str, *, drop: bool) -> None:
+        expected = getattr(source, "expected", True)
         with self._lock:
-            self.failures[source.name] = reason
+            if expected or not drop or not self._named:
+                self.failures[source.name] = reason
             if drop and source in self._sources:
                 self._sources.remove(source)
-                if getattr(source, "expected", True):
+                if expected:
                     self.dropped.append(source.name)
 
     @property

@@ -55,7 +55,8 @@ class Gateway:
             self._check_length(answer, MAX_BLOCK)
             block = self._read_all(answer)
         try:
-            return cid.verified(block)
+            cid.verify(block)
+            return block
         except BlockMismatch as exc:
             raise self._wrong(answer, cid) from exc
         except BadCID as exc:

@@ -7,7 +7,6 @@ import pytest
 
 from pinformers._errors import BadCID, BlockMismatch
 from pinformers.ipfs import CID, DAG_PB, IDENTITY, RAW, SHA2_256
-from pinformers.ipfs.cid import Verified
 
 V0 = "QmbFMke1KXqnYyBBWxB74N4c5SBnJMVAiMNRcGu6x1AwQH"
 V1 = "bafybeigmix7t42i6jacydtquhet7srwvgpizfg7gjbq7627d35mjomtu64"
@@ -102,24 +101,6 @@ def test_verify() -> None:
     for cid in (EMPTY_RAW, CID(1, RAW, IDENTITY, b"y")):
         with pytest.raises(BlockMismatch):
             cid.verify(b"x")
-
-
-def test_what_was_verified_is_not_hashed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    cid, other = (CID.raw(hashlib.sha256(content).digest()) for content in (b"x", b"y"))
-    block = cid.verified(b"x")
-    assert block == b"x"
-    with pytest.raises(BlockMismatch):
-        other.verified(block)
-    with pytest.raises(BlockMismatch):
-        other.verified(b"x")
-    monkeypatch.setattr(hashlib, "sha256", None)
-    assert cid.verified(block) is block
-    cid.verify(block)
-    # The proof is of the bytes: what is made out of them has none.
-    with pytest.raises(TypeError):
-        cid.verify(block[:])
-    with pytest.raises(TypeError):
-        cid.verify(Verified(b"x"))
 
 
 def test_verify_names_a_hash_it_does_not_know() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import pytest
 from hub_stub import HubStub
 from pin_rooms import FILES, PIN, REPO, MemorySource, fill_cache, make_resolver, pinned, tree, write_folder
 from pinformers._errors import BlockMismatch, PinError
-from pinformers.ipfs.cid import CID, Verified
+from pinformers.ipfs.cid import CID
 from pinformers.ipfs.dag import read_file
 from pinformers.pinning.adoption import Adoption, Facts, Watch
 from pinformers.pinning.cache import RepoCache
@@ -28,23 +29,20 @@ from pinformers.pinning.resolver import Resolver, local_files
 from pinformers.sources.base import Chain
 
 
-class Forger:
-    """A plug-in that knows how our own sources say that they have verified a block."""
+class Proven(MemorySource):
+    """A source that has verified what it returns."""
 
-    name, local = "forger", True
-
-    def block(self, cid: CID) -> bytes:
-        block = Verified(b"evil")
-        block.multihash = (cid.hash_code, cid.digest)
-        return block
+    proves = True
 
 
-def test_a_plug_in_is_believed_no_proof_and_is_not_asked_again() -> None:
+def test_a_block_is_hashed_once_and_a_plug_in_is_believed_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     cid = CID.parse(pinned(b"good").cid)
-    chain = Chain([Forger(), MemorySource({cid: b"good"})])
+    chain = Chain([MemorySource({cid: b"evil"}, "forger"), MemorySource({cid: b"good"})])
     assert chain.fetch(cid) == b"good"
     assert chain.dropped == ["forger"]
     assert chain.fetch(cid) == b"good" and chain.served == {"memory": 2}
+    monkeypatch.setattr(hashlib, "sha256", None)
+    assert Chain([Proven({cid: b"good"})]).fetch(cid) == b"good"
 
 
 @pytest.fixture
