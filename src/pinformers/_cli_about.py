@@ -8,8 +8,8 @@ from typing import Any
 
 from pinformers import _autostart
 from pinformers._activation import get_status
-from pinformers._cli_output import plural, print_facts, print_json, print_table, say, size
-from pinformers._composition import hub_cache, read_settings, state_dir
+from pinformers._cli_output import plural, print_facts, print_json, print_with_prose, say, size
+from pinformers._composition import hub_cache, lockfile, read_settings, state_dir
 from pinformers._settings import SECRET, Settings, config_path
 
 # A password may stand in them.
@@ -27,14 +27,17 @@ _HELD_OFF = f"off: `pinformers activate` turned it on, and {_autostart.SWITCH} i
 
 def status(*, as_json: bool) -> int:
     """Print the state of the switch, the gate and the pin cache."""
-    said = {**get_status(), "switch": _autostart.wanted(), "marker": _marker(), "pending": 0}
+    settings = read_settings({}).settings
+    path = lockfile(settings)
+    said = {**get_status(), "lockfile": path and str(path), "switch": _autostart.wanted(), "marker": _marker()}
+    said["pending"] = 0
     pending = os.path.join(said["state_dir"], "pending")
     if os.path.isdir(pending):
         said["pending"] = sum(name.endswith(".json") for name in os.listdir(pending))
     if as_json:
         print_json(said)
     else:
-        print_facts(_facts(said))
+        print_facts(_facts(said, settings))
     return 0
 
 
@@ -42,15 +45,18 @@ def _marker() -> str | None:
     return _autostart.marker() if os.path.exists(_autostart.marker()) else None
 
 
-def _facts(said: dict[str, Any]) -> list[tuple[str, str]]:
+def _facts(said: dict[str, Any], settings: Settings) -> list[tuple[str, str]]:
     versions = [f"{name} {version or '(not installed)'}" for name, version in said["versions"].items()]
+    # As `config` says them; one is not asked while nobody names where it is.
+    sources = [name if name in said["sources"] else f"{name} (none named)" for name in settings.sources]
     return [
         ("switch", _HELD_OFF if said["marker"] and said["switch"] is None else _SWITCHES[said["switch"]]),
         ("gate", "open" if said["should_patch"] else f"closed: {said['reason']}"),
         ("versions", ", ".join(versions)),
         ("hub cache", said["cache_dir"]),
         ("records", said["state_dir"]),
-        ("sources", ", ".join(said["sources"])),
+        ("lockfile", said["lockfile"] or "none here or above"),
+        ("sources", ", ".join(sources)),
         ("on miss", said["on_miss"]),
         ("pinned", f"{plural(said['pins'], 'model')}, {size(said['bytes'])}"),
         ("pending", f"{plural(said['pending'], 'model')} to be hashed" if said["pending"] else "nothing"),
@@ -62,13 +68,16 @@ def config(named: str | None, *, as_json: bool) -> int:
     loaded = read_settings({})
     # What None stands for, where that is a folder.
     effective = {"cache_dir": hub_cache(loaded.settings), "state_dir": str(state_dir(loaded.settings))}
+    origins = dict(loaded.origins)
+    if loaded.settings.lockfile is None and (path := lockfile(loaded.settings)) is not None:
+        effective["lockfile"], origins["lockfile"] = str(path), "found"
     values = {name: _open(name, effective.get(name, getattr(loaded.settings, name))) for name in loaded.origins}
     if as_json:
-        print_json({name: {"value": values[name], "from": loaded.origins[name]} for name in values})
+        print_json({name: {"value": values[name], "from": origins[name]} for name in values})
         return 0
     about = {setting.name: setting.metadata["about"] for setting in fields(Settings)}
-    rows = [(name, _written(values[name]), loaded.origins[name], about[name]) for name in values]
-    print_table(("SETTING", "VALUE", "FROM", "WHAT IT IS"), rows)
+    rows = [(name, _written(values[name]), origins[name], about[name]) for name in values]
+    print_with_prose(("SETTING", "VALUE", "FROM", "WHAT IT IS"), rows)
     say()
     file = config_path(named)
     say(f"file: {file}{'' if file.is_file() else ' (there is none)'}")

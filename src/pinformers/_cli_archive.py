@@ -8,9 +8,11 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import click
+
 from pinformers._cli_ends import unwound
 from pinformers._cli_output import note, on_terminal, plural, print_facts, print_json, progress_bar, say, size
-from pinformers._cli_pins import not_pinned, note_unknown, opened
+from pinformers._cli_pins import moving, not_pinned, note_unknown, opened
 from pinformers._composition import build_sharing, read_settings
 from pinformers._errors import PinError
 from pinformers.pinning.archive import export_model, written_aside
@@ -23,10 +25,12 @@ from pinformers.pinning.unpacking import Imported, Parcel, import_model
 STREAM = "-"
 
 
-def export(model: str, revision: str | None, output: str) -> int:
+def export(model: str, revision: str | None, output: str, *, as_json: bool = False) -> int:
     """Write a pinned model as a CAR file."""
     # A new file in the place of the one that stdout goes into would not be what the shell holds.
     output = STREAM if output == "/dev/stdout" else output
+    if output == STREAM and as_json:
+        raise click.UsageError("--json goes to stdout, and so does -o -; name a file.")
     if output == STREAM and sys.stdout is None:
         raise PinError("-o -", "stdout is closed")
     if output == STREAM and on_terminal(sys.stdout):
@@ -38,13 +42,18 @@ def export(model: str, revision: str | None, output: str) -> int:
     sharing.gate.check(pinned.pin)
     note_unknown(sharing.gate, [pinned.pin])
     out = nullcontext(sys.stdout.buffer) if output == STREAM else written_aside(Path(output))
-    with unwound(), progress_bar(f"Exporting {model}") as bar, out as stream:
+    with unwound(), progress_bar(f"Exporting {model}", quiet=as_json) as bar, out as stream:
         written = export_model(resolver.catalog, pinned, cast("BinaryIO", stream), bar.begin(pinned.pin.size))
         stream.flush()
+    pin, place = pinned.pin, "to stdout" if output == STREAM else f"in {output}"
+    if as_json:
+        facts = {"model": pin.repo, "commit": pin.commit, "root": pin.root, "files": len(pin.files)}
+        print_json({**facts, "complete": pin.complete, "bytes": written, "output": output})
+        return 0
     # Nothing comes behind a CAR file in its pipe.
     tell = say if output != STREAM and Path(output).is_file() else note
-    tell(f"{pinned.pin.repo} at {pinned.commit[:12]}: {_extent(pinned.pin)}, {size(written)} in {output}")
-    tell(f"root CID {pinned.pin.root}")
+    tell(f"{pin.repo} at {pin.commit[:12]}: {_extent(pin)}, {size(written)} {place}")
+    tell(f"root CID {pin.root}")
     return 0
 
 
@@ -67,10 +76,11 @@ def import_(path: str, name: str | None, revision: str, *, as_json: bool) -> int
         naming(resolver.catalog.state_dir),
         _given(path) as stream,
         progress_bar(f"Importing {path}", quiet=as_json) as bar,
+        nullcontext() if name is None else moving(resolver, name, revision),
     ):
         if path != STREAM:
             # Each byte passes twice: it is verified, then copied into the hub cache.
-            bar.begin(2 * os.fstat(stream.fileno()).st_size)
+            bar.begin(os.fstat(stream.fileno()).st_size, passes=2)
         parcel = Parcel("stdin" if path == STREAM else path, stream, name, revision)
         imported = import_model(resolver, parcel, bar)
     _report(resolver, imported, as_json=as_json)
@@ -90,7 +100,8 @@ def _report(resolver: Resolver, imported: Imported, *, as_json: bool) -> None:
         print_json({**line, "how": "imported", "archive_root": str(imported.root), "foreign": imported.foreign})
         return
     facts = [("model", pin.repo), ("revision", ", ".join(line["revisions"])), ("commit", pin.commit)]
-    facts += [("root CID", pin.root), ("files", _extent(pin)), ("size", size(pin.size))]
+    files = str(len(pin.files)) if pin.complete else _extent(pin)
+    facts += [("root CID", pin.root), ("files", files), ("size", size(pin.size))]
     print_facts([*facts, ("how", "copied from the CAR file, every block verified")])
     if imported.foreign and str(imported.root) != pin.root:
         say(f"The CAR's root CID is {imported.root}. Ours differs, since others cut files and lay out folders in other")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
 from pinformers._cli_output import note, plural, print_facts, print_json, print_with_cids, say
-from pinformers._cli_pins import note_unknown
+from pinformers._cli_pins import note_unknown, undelivered
 from pinformers._composition import build_sharing, read_settings
+from pinformers._errors import SourceUnavailable
 from pinformers._sharing import Sharing, kubo_node
 from pinformers.pinning.followed import Followed
 from pinformers.pinning.following import Following, day, span
@@ -22,7 +25,11 @@ def publish(models: Sequence[str], key: str, hours: float, *, as_json: bool) -> 
     settings = read_settings({}).settings
     sharing = build_sharing(settings)
     chosen = _open(sharing, models)
-    published = publish_catalog(sharing.catalog, kubo_node(settings), key=key, models=chosen, lifetime=hours * 3600)
+    try:
+        published = publish_catalog(sharing.catalog, kubo_node(settings), key=key, models=chosen, lifetime=hours * 3600)
+    except SourceUnavailable as exc:
+        note(f"pinformers: Nothing was published. {undelivered(settings, exc)}")
+        return 1
     tree, command = published.tree, f"pinformers catalog follow /ipns/{published.name}"
     if as_json:
         facts = {"name": published.name, "key": key, "root": str(tree.root), "sequence": published.sequence}
@@ -60,7 +67,8 @@ def follow(name: str, label: str | None, *, first: bool, as_json: bool) -> int:
     """Follow a catalog, and fetch its record at once."""
     following = _opened()
     followed = following.list.add(name, label, first=first)
-    current = following.refresh(followed) or followed
+    with _unlogged():
+        current = following.refresh(followed) or followed
     facts = _facts(following, current)
     if as_json:
         print_json(facts)
@@ -93,10 +101,26 @@ def list_followed(*, as_json: bool) -> int:
 def refresh(*, as_json: bool) -> int:
     """Fetch every catalog's record now."""
     following = _opened()
-    current = [following.refresh(one) or one for one in following.list.all()]
+    with _unlogged():
+        current = [following.refresh(one) or one for one in following.list.all()]
     following.sweep()
     _print([_facts(following, one) for one in current], as_json=as_json)
     return 1 if any(one.refusal for one in current) else 0
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep the log quiet: why a catalog was refused is printed with the answer."""
+
+    def nothing(_: logging.LogRecord) -> bool:
+        return False
+
+    logger = logging.getLogger("pinformers")
+    logger.addFilter(nothing)
+    try:
+        yield
+    finally:
+        logger.removeFilter(nothing)
 
 
 def _opened() -> Following:

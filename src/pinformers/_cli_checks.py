@@ -18,12 +18,12 @@ from filelock import FileLock
 
 from pinformers import _autostart, _gate, _metadata
 from pinformers._cli_output import plural, size
-from pinformers._composition import hub_cache, state_dir
+from pinformers._composition import hub_cache, lockfile, state_dir
 from pinformers._errors import BadLock
 from pinformers._settings import Loaded, Settings
 from pinformers.pinning.followed import Followed, FollowedList
 from pinformers.pinning.following import day, span
-from pinformers.pinning.lockfile import nearest_lock, read_lock
+from pinformers.pinning.lockfile import read_lock
 from pinformers.pinning.records import reason
 
 Level = Literal["ok", "note", "wrong"]
@@ -59,7 +59,7 @@ class Finding:
 
 def check_settings(loaded: Loaded) -> Iterator[Finding]:
     """Tell which variables name no setting."""
-    for remark in loaded.remarks:
+    for remark in loaded.strangers:
         yield Finding("settings", "note", remark)
 
 
@@ -99,10 +99,7 @@ def check_versions() -> Iterator[Finding]:
 
 def check_lockfile(settings: Settings) -> Iterator[Finding]:
     """Read the lockfile that is in force."""
-    try:
-        path = settings.lockfile or nearest_lock(Path.cwd())
-    except FileNotFoundError:
-        path = None
+    path = lockfile(settings)
     if path is None:
         if settings.locked:
             said = "The setting locked refuses every model, since there is no pinformers.lock here or above"

@@ -21,7 +21,7 @@ from pinformers._cli_checks import (
 from pinformers._cli_output import plural, print_json, print_table, say
 from pinformers._composition import hub_cache, read_settings
 from pinformers._discovery import DEFAULT_API
-from pinformers._errors import Refusal, SourceError
+from pinformers._errors import Refusal, SettingsError, SourceError
 from pinformers._settings import Loaded, Settings
 from pinformers.ipfs.cid import CID
 from pinformers.sources.cluster import ClusterNode
@@ -40,7 +40,11 @@ _FILESTORE = "`ipfs config --json Experimental.FilestoreEnabled true` and a rest
 
 def doctor(*, as_json: bool) -> int:
     """Print what works and what to change; 1 where something that is configured does not work."""
-    findings = examine(read_settings({}))
+    try:
+        findings = examine(read_settings({}))
+    except SettingsError as exc:
+        unread = Finding("settings", "wrong", f"{exc} What the settings name is looked at once that is mended.")
+        findings = [*run_checks([("switch", check_switch), ("versions", check_versions)], PATIENCE), unread]
     wrong = sum(finding.level == "wrong" for finding in findings)
     if as_json:
         print_json([finding.to_json() for finding in findings])

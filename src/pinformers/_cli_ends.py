@@ -1,4 +1,4 @@
-"""How a command ends: its exit code, and one sentence on stderr where something is wrong."""
+"""What all commands share: their options, their exit code, one sentence on stderr where something is wrong."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 from pinformers._errors import PinformersError, SettingsError
 
+F = TypeVar("F", bound=Callable[..., Any])
 WRONG = 1
 USAGE = 2
 # As a shell says of a process that SIGINT ended.
@@ -42,6 +43,22 @@ class Commands(click.Group):
             # A question that is left by Ctrl-C is an Abort.
             click.echo("Interrupted.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+def leave(code: int) -> None:
+    """End a command with ``code``."""
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+def json_option(command: F) -> F:
+    """Give a command the option ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else, on stdout.")(command)
+
+
+def revision_option(command: F) -> F:
+    """Give a command the option ``--revision``."""
+    return click.option("--revision", metavar="REV", help="A branch, a tag or a commit.")(command)
 
 
 def _sentence(exc: OSError) -> str:

@@ -13,23 +13,27 @@ from pinformers._composition import read_settings, state_dir
 from pinformers._errors import PinError
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.lockfile import NAME, Lock, nearest_lock, read_lock, render_lock, write_lock
-from pinformers.pinning.pin import Pin, check_repo, check_revision
+from pinformers.pinning.pin import Pin, agree, check_repo, check_revision
 from pinformers.pinning.records import signature
 from pinformers.pinning.references import Reference
 
-State = Literal["added", "changed", "unchanged", "refused"]
+State = Literal["added", "changed", "unchanged", "refused", "absent", "partly"]
 Target = tuple[str, str]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
 class Locking:
-    """What becomes of one model: its pin in the local catalog, or the ``problem`` with it."""
+    """What becomes of one model: its pin in the local catalog, or the ``problem`` with locking it.
+
+    ``known`` is what is pinned of it here, also where that is not whole.
+    """
 
     target: Target
     locked: Pin | None
     pin: Pin | None = None
     problem: str = ""
+    known: Pin | None = None
 
     @property
     def state(self) -> State:
@@ -44,15 +48,35 @@ class Locking:
 
     @property
     def complaint(self) -> str:
-        """What ``--check`` says of it; empty where the two agree."""
+        """What ``--check`` says of it; empty where nothing contradicts the lockfile."""
         name = "@".join(self.target)
-        if self.pin is None or self.state == "unchanged":
-            return self.problem
         if self.locked is None:
-            return f"{name} is not locked"
-        if self.locked.commit != self.pin.commit:
-            return f"{name} is locked at {self.locked.commit[:12]} and pinned at {self.pin.commit[:12]}"
+            return f"{name} is not locked" if self.known is not None else self.problem
+        if self.known is None or self.state == "unchanged":
+            return ""
+        if self.locked.commit != self.known.commit:
+            return f"{name} is locked at {self.locked.commit[:12]} and pinned at {self.known.commit[:12]}"
+        if self.pin is None and agree(self.locked, self.known):
+            return ""
         return f"{name} is locked otherwise than it is pinned, at the same commit"
+
+    @property
+    def checked(self) -> State:
+        """Its state as ``--check`` sees it: there, what is not here, or not whole, is no refusal."""
+        if self.complaint or self.pin is not None or self.locked is None:
+            return self.state
+        return "absent" if self.known is None else "partly"
+
+    @property
+    def remark(self) -> str:
+        """What ``--check`` could not compare."""
+        name = "@".join(self.target)
+        if self.checked == "absent":
+            return f"{name} is locked and not pinned here, so there was nothing to compare"
+        if self.checked == "partly" and self.known is not None and self.locked is not None:
+            both = len(self.locked.files.keys() & self.known.files.keys())
+            return f"{name}: {both} of {plural(len(self.locked.files), 'file')} are pinned here and agree"
+        return ""
 
 
 def lock(
@@ -60,6 +84,8 @@ def lock(
 ) -> int:
     """Write what the local catalog says of models into the lockfile, or only compare the two."""
     settings = read_settings({}).settings
+    if output is not None and not output.absolute().parent.is_dir():
+        raise PinError(str(output), f"the folder {output.absolute().parent} is not there; make it first")
     path = output or settings.lockfile or nearest_lock(Path.cwd()) or Path.cwd() / NAME
     there = signature(path) is not None
     if check and not there:
@@ -121,15 +147,17 @@ def _all_pinned(catalog: Catalog) -> Iterable[Target]:
 
 def _looked_up(catalog: Catalog, known: Lock, target: Target) -> Locking:
     repo, revision = target
-    ref = catalog.ref(repo, revision)
+    locked, ref = known.pins.get(target), catalog.ref(repo, revision)
     commit = revision if _COMMIT.fullmatch(revision) else ref[0] if ref is not None else None
+    if commit is None and locked is not None:
+        # A machine that has the model by the lockfile's word alone never saw the branch.
+        commit = locked.commit
     pin = catalog.pin(repo, commit) if commit is not None else None
-    locked = known.pins.get(target)
     if pin is None or not pin.files:
         return Locking(target, locked, problem=f"{repo}@{revision} is not pinned here; run `{_command(target)}` first")
     if not pin.complete:
-        return Locking(target, locked, problem=_incomplete(target, pin))
-    return Locking(target, locked, pin)
+        return Locking(target, locked, problem=_incomplete(target, pin), known=pin)
+    return Locking(target, locked, pin, known=pin)
 
 
 def _incomplete(target: Target, pin: Pin) -> str:
@@ -151,11 +179,19 @@ def _command(target: Target) -> str:
 def _compare(path: Path, found: Sequence[Locking], *, as_json: bool) -> int:
     wrong = [one for one in found if one.complaint]
     if as_json:
-        print_json({"lockfile": str(path), "models": [{**_line(one), "differs": one.complaint} for one in found]})
+        lines = [{**_line(one), "state": one.checked, "differs": one.complaint} for one in found]
+        print_json({"lockfile": str(path), "models": lines})
     for one in wrong:
         note(f"pinformers: {one.complaint}.")
-    if not wrong and not as_json:
-        say(f"{path} says what is pinned, of {plural(len(found), 'model')}.")
+    if as_json:
+        return 1 if wrong else 0
+    remarks = [one.remark for one in found if one.remark]
+    for remark in remarks:
+        say(f"{remark}.")
+    if not wrong and len(remarks) < len(found):
+        say(f"{path} says what is pinned, of {plural(len(found) - len(remarks), 'model')}.")
+    elif not wrong:
+        say(f"Nothing contradicts {path}.")
     return 1 if wrong else 0
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
@@ -19,6 +21,10 @@ from rich.text import Text
 PIPE_WIDTH = 400
 # A CID has 59 characters; from this width on it fits beside the other columns.
 CID_COLUMN_FROM = 160
+# Sentences in a narrower column are one word a line.
+LEAST_ROOM = 32
+# At the end of a line, and before the code that ends its style.
+_FILL = re.compile(r" +((?:\x1b\[[0-9;]*m)?)$")
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -64,9 +70,36 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Se
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
+    cells = [*rows]
+    room = _room([columns, *cells])
+    for row in cells:
+        table.add_row(*map(Text, row[:-1]), Text(_wrapped(row[-1], room)))
     _print(table)
+
+
+def _room(rows: Sequence[Sequence[str]]) -> int | None:
+    """Return how wide a terminal lets the last column be; None for a pipe, which breaks no line."""
+    there = console()
+    before = sum(max(len(row[at]) for row in rows) + 2 for at in range(len(rows[0]) - 1))
+    return there.width - before if there.is_terminal else None
+
+
+def _wrapped(text: str, room: int | None) -> str:
+    """Break a text between words where a terminal would break it anywhere."""
+    if room is None or room < LEAST_ROOM:
+        return text
+    return textwrap.fill(text, room, break_long_words=False, break_on_hyphens=False)
+
+
+def print_with_prose(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table whose last column is sentences; on a terminal that is too narrow, in a table of its own."""
+    room = _room([columns, *rows])
+    if room is None or room >= LEAST_ROOM:
+        print_table(columns, rows)
+        return
+    print_table(columns[:-1], [row[:-1] for row in rows])
+    say()
+    print_table((columns[0], columns[-1]), [(row[0], row[-1]) for row in rows])
 
 
 def print_with_cids(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str]) -> None:
@@ -84,8 +117,10 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for name, value in facts:
-        table.add_row(name, Text(value))
+    lines = [*facts]
+    room = _room(lines)
+    for name, value in lines:
+        table.add_row(name, Text(_wrapped(value, room)))
     _print(table)
 
 
@@ -95,7 +130,7 @@ def _print(table: Table) -> None:
     with out.capture() as captured:
         out.print(table)
     # A table fills its lines up with spaces, which only a terminal does not show.
-    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    click.echo("\n".join(_FILL.sub(r"\1", line) for line in captured.get().splitlines()))
 
 
 class Bar:
@@ -104,15 +139,17 @@ class Bar:
     def __init__(self, progress: Progress, label: str) -> None:
         self._progress = progress
         self._task = progress.add_task(label, total=None)
+        self._passes = 1
 
-    def begin(self, total: int) -> Bar:
-        """Say how many bytes are to come; the bar itself is called with each part of them."""
+    def begin(self, total: int, *, passes: int = 1) -> Bar:
+        """Say how many bytes are to come, and how often each; the bar itself is called with each part of them."""
+        self._passes = passes
         self._progress.update(self._task, total=total)
         return self
 
     def __call__(self, count: int) -> None:
         """Count bytes that are done."""
-        self._progress.advance(self._task, count)
+        self._progress.advance(self._task, count / self._passes)
 
 
 @contextmanager

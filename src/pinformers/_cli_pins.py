@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +24,22 @@ from pinformers._cli_output import (
     size,
 )
 from pinformers._composition import build_resolver, read_settings
-from pinformers._errors import PinError
+from pinformers._errors import PinError, SourceUnavailable
+from pinformers._settings import Settings
+from pinformers.pinning import access
 from pinformers.pinning.access import Gate
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.hub_pins import Pinned, Wanted, pin_model
 from pinformers.pinning.pin import Pin, parse_name
 from pinformers.pinning.references import Reference
-from pinformers.pinning.reporting import explanation, summary
+from pinformers.pinning.reporting import explained, looked_up, summary
 from pinformers.pinning.resolver import Resolver
 
 SENT = {"nocopy": "without a second copy", "copied": "copied into the daemon", "there": "there already"}
+_KEPT = {
+    "private": "private: the hub shows it to its owners alone; the setting gated says what that means here",
+    "gated": "gated: the hub gives it to who accepted its terms; the setting gated says what that means here",
+}
 _MADE_BY = {
     "adopted": "adopted from the hub cache, without a request",
     "kept": "adopted from the hub cache; the hub could not be asked",
@@ -44,7 +51,11 @@ _MADE_BY = {
 
 def opened() -> Resolver:
     """Return a resolver for the settings of this process."""
-    return build_resolver(read_settings({}).settings)
+    return build_resolver(read_settings({}).settings, tell=silent)
+
+
+def silent(_: str) -> None:
+    """Say nothing of a lockfile that was found: `explain` names it, and so does `status`."""
 
 
 def chosen(resolver: Resolver, model: str, revision: str | None = None) -> list[Pin]:
@@ -88,15 +99,24 @@ def list_pins(*, as_json: bool) -> int:
 def _print_pins(lines: list[dict[str, Any]]) -> None:
     rows = []
     for line in lines:
-        missing = f" of {line['files'] + line['missing']}" if line["missing"] else ""
-        row = [line["model"], ", ".join(line["revisions"]), line["commit"][:12], f"{line['files']}{missing}"]
-        rows.append([*row, size(line["bytes"]), line["origin"], line["root"]])
+        row = [line["model"], ", ".join(line["revisions"]), line["commit"][:12], _count(line)]
+        kept = f", {line['access']}" if line["access"] in _KEPT else ""
+        rows.append([*row, size(line["bytes"]), f"{line['origin']}{kept}", line["root"]])
     print_with_cids(("MODEL", "REVISION", "COMMIT", "FILES", "SIZE", "FROM", "ROOT CID"), rows, ("FILES", "SIZE"))
+
+
+def _count(line: dict[str, Any]) -> str:
+    if line["missing"] is None:
+        return f"{line['files']} of ?"
+    return f"{line['files']} of {line['files'] + line['missing']}" if line["missing"] else str(line["files"])
 
 
 def explain(model: str, revision: str | None, *, as_json: bool) -> int:
     """Print from where each file of a model would come, and why."""
-    said = explanation(opened(), model, revision)
+    resolver = opened()
+    pinned = looked_up(resolver, model, revision)
+    said = explained(resolver, model, revision, pinned)
+    said["access"] = None if pinned is None else access.said(pinned.pin)
     if as_json:
         print_json(said)
         return 0
@@ -112,7 +132,8 @@ def _headline(said: dict[str, Any]) -> list[tuple[str, str]]:
     if said["pinned"]:
         whole = "every file is pinned" if said["complete"] else "some files are not pinned, or not known"
         facts += [("commit", said["commit"]), ("root CID", said["root"]), ("complete", whole)]
-    return [*facts, ("why", said["why"]), *publishing(said["published"])]
+    kept = [("access", _KEPT[said["access"]])] if said["access"] in _KEPT else []
+    return [*facts, ("why", said["why"]), *kept, *publishing(said["published"])]
 
 
 def note_unknown(gate: Gate, pins: Iterable[Pin]) -> None:
@@ -120,6 +141,17 @@ def note_unknown(gate: Gate, pins: Iterable[Pin]) -> None:
     names = sorted({pin.repo for pin in pins if gate.access(pin) == "unknown"})
     if names:
         note(f"Whether the hub gives {', '.join(names)} to everyone is not known; see to it that who gets it may.")
+
+
+def undelivered(settings: Settings, problem: Exception) -> str:
+    """Say why something could not be published, and what to do where no daemon answers."""
+    if not isinstance(problem, SourceUnavailable) or problem.source != "kubo":
+        return str(problem)
+    # deferred: network clients, which other commands do not need.
+    from pinformers.sources.http import redacted
+
+    where = f"No Kubo daemon can be used at {redacted(settings.kubo_api)}: {problem.reason.rstrip('.')}"
+    return f"{where}; start it with `ipfs daemon`, or name another with `export PINFORMERS_KUBO_API=ADDRESS`."
 
 
 def publishing(done: dict[str, Any] | None) -> list[tuple[str, str]]:
@@ -149,12 +181,26 @@ def _print_files(files: list[dict[str, Any]]) -> None:
 def pin_from_folder(folder: Path, name: str, revision: str, *, as_json: bool) -> int:
     """Pin a local folder under a model's name."""
     resolver = opened()
-    with progress_bar(f"Pinning {name}", quiet=as_json) as bar:
+    with progress_bar(f"Pinning {name}", quiet=as_json) as bar, moving(resolver, name, revision):
         # Each byte passes twice: it is hashed, then copied into the hub cache.
-        bar.begin(2 * sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()))
+        bar.begin(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()), passes=2)
         pinned = pin_folder(resolver, folder, name, revision, bar)
     _report(resolver, pinned.pin, "copied", as_json=as_json)
     return 0
+
+
+@contextmanager
+def moving(resolver: Resolver, name: str, revision: str) -> Iterator[None]:
+    """Say where the block makes a branch stand for another commit than before."""
+    before = resolver.catalog.ref(name, revision)
+    yield
+    after = resolver.catalog.ref(name, revision)
+    if before is None or after is None or before[0] == after[0]:
+        return
+    said = f"{name}@{revision} was {before[0][:12]} and is {after[0][:12]} from now on"
+    if resolver.catalog.pin(name, before[0]) is not None:
+        said += f"; the old one stays pinned until `pinformers rm {name} --revision {before[0]}`"
+    note(f"{said}.")
 
 
 def pin_from_hub(wanted: Wanted, *, as_json: bool) -> int:
@@ -165,8 +211,7 @@ def pin_from_hub(wanted: Wanted, *, as_json: bool) -> int:
             pin, fetched = bring(resolver, wanted, bar)
         _report(resolver, pin, "fetched" if fetched else "adopted", as_json=as_json)
         return 0
-    if as_json or not on_terminal(sys.stderr):
-        _hush_hub()
+    hush_hub(quiet=as_json)
     with progress_bar(f"Hashing {wanted.repo}", quiet=as_json) as bar:
         pinned = pin_model(resolver, wanted, bar.begin)
     _report(resolver, pinned.pin, "kept" if pinned.unasked else pinned.how, as_json=as_json)
@@ -191,8 +236,11 @@ def bring(resolver: Resolver, wanted: Wanted, bar: Bar) -> tuple[Pin, bool]:
     return resolver.catalog.pin(pinned.repo, pinned.commit) or pinned.pin, bool(missing)
 
 
-def _hush_hub() -> None:
-    # deferred: an import of half a second that only this command needs.
+def hush_hub(*, quiet: bool) -> None:
+    """Have huggingface_hub's client draw no progress bars where nobody looks at stderr."""
+    if not quiet and on_terminal(sys.stderr):
+        return
+    # deferred: an import of half a second that only what may download needs.
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     disable_progress_bars()

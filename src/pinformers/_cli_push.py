@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from pinformers._cli_output import note, print_facts, print_json, progress_bar, say
-from pinformers._cli_pins import bring, chosen, note_unknown, publishing
+from pinformers._cli_pins import bring, chosen, hush_hub, moving, note_unknown, publishing, silent, undelivered
 from pinformers._composition import build_resolver, build_sharing, read_settings
 from pinformers._errors import PinError, PinformersError
+from pinformers.pinning.access import Gate
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.hub_pins import Wanted, pin_model
 from pinformers.pinning.pin import Pin
@@ -18,34 +19,40 @@ from pinformers.pinning.resolver import DEFAULT_REVISION, Resolver
 
 
 def push(model: str, name: str | None, revision: str, *, as_json: bool) -> int:
-    """Pin a model or a folder, publish it, and print its root CID; exit with 1 where it had to be published."""
+    """Pin a model or a folder, publish it, and print its root CID; exit with 1 where it could not be published."""
     settings = read_settings({}).settings
-    resolver = build_resolver(settings)
-    pin = _pinned(resolver, model, name, revision, quiet=as_json)
+    resolver = build_resolver(settings, tell=silent)
     sharing = build_sharing(settings)
+    hush_hub(quiet=as_json)
+    pin = _pinned(resolver, sharing.gate, model, name, revision, quiet=as_json)
     sharing.gate.check(pin)
     note_unknown(sharing.gate, [pin])
     problem, done = "", None
     try:
         done = sharing.publish(pin)
     except (PinformersError, OSError) as exc:
-        problem = str(exc)
+        problem = undelivered(settings, exc)
+    if problem:
+        note(f"It is pinned here and not published. {problem} `pinformers serve` offers it without a daemon.")
     if as_json:
         print_json(_said(pin, revision, done, problem))
     else:
         _print(pin, revision, done)
-    if problem:
-        note(f"It is pinned here and not published: {problem} `pinformers serve` offers it without a daemon.")
-    return 1 if problem and settings.publish == "required" else 0
+    return 1 if problem else 0
 
 
-def _pinned(resolver: Resolver, model: str, name: str | None, revision: str, *, quiet: bool) -> Pin:
+def _pinned(resolver: Resolver, gate: Gate, model: str, name: str | None, revision: str, *, quiet: bool) -> Pin:
     with progress_bar(f"Pinning {name or model}", quiet=quiet) as bar:
         if name is not None:
-            return pin_folder(resolver, Path(model), name, revision, bar).pin
+            with moving(resolver, name, revision):
+                bar.begin(sum(path.stat().st_size for path in Path(model).rglob("*") if path.is_file()), passes=2)
+                return pin_folder(resolver, Path(model), name, revision, bar).pin
         if Path(model).is_dir() and (Path(model).is_absolute() or model.startswith(".")):
             raise PinError(model, "it is a folder; say under which name to pin it: --as org/model")
         known = resolver.find(model, revision)
+        if known is not None:
+            # Before the rest of it is downloaded in vain.
+            gate.check(known.pin)
         if known is not None and known.pin.origin != "hub":
             return chosen(resolver, model, known.commit)[0]
         if Reference.parse(model) is not None:
@@ -75,7 +82,7 @@ def _print(pin: Pin, revision: str, done: Published | None) -> None:
     facts = [("model", pin.repo), ("revision", revision), ("commit", pin.commit), ("root CID", pin.root)]
     print_facts([*facts, *publishing(None if done is None else done.to_json())])
     say()
-    say("Elsewhere, load it with:")
+    say("Elsewhere, load it with:" if done is not None else "Once somebody offers it, it is loaded elsewhere with:")
     say(_load(pin))
     if pin.origin != "ipfs":
         say(f"Or by its name, where a catalog that has it is followed (`pinformers catalog publish {pin.repo}`):")

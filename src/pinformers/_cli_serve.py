@@ -15,7 +15,7 @@ from pinformers._settings import Settings
 from pinformers.ipfs.cid import CID, Block
 from pinformers.pinning.pin import Pin
 from pinformers.serving.car_files import CarFiles
-from pinformers.serving.listening import listen, until_signalled, url
+from pinformers.serving.listening import listen, until_signalled, url, urls_for_others
 from pinformers.serving.secure import check_tls, serve_tls
 from pinformers.serving.threads import serve_plainly
 from pinformers.sources.embedded import EmbeddedSource
@@ -38,11 +38,13 @@ def serve(stall: Stall) -> int:
     if stall.tls is not None:
         check_tls(*stall.tls)
     with listen(stall.host, stall.port) as bound:
-        place = url("http" if stall.tls is None else "https", bound)
+        scheme = "http" if stall.tls is None else "https"
+        place = url(scheme, bound)
         # Meanwhile signals end the process as ever: it may take long, and nobody is served yet.
         source, what = _cars(stall.cars) if stall.cars else _pins(settings)
         if not _is_loopback(bound.getsockname()[0]):
-            note("Whoever reaches this address and knows a CID can read it.")
+            others = " or ".join(urls_for_others(scheme, bound))
+            note(f"Other machines reach it at {others}; whoever does, and knows a CID, can read it.")
 
         def blocks(cid: CID) -> Block:
             # Both sources have verified what they return.

@@ -51,8 +51,8 @@ def _become(command: Sequence[str], environ: Mapping[str, str]) -> int:
             signal.signal(number, handler)
 
 
-def activate() -> str:
-    """Leave the marker that switches pinformers on for this whole Python environment; return its path."""
+def activate(*, as_json: bool) -> int:
+    """Leave the marker that switches pinformers on for this whole Python environment."""
     marker = _autostart.marker()
     try:
         with open(marker, "w") as out:
@@ -60,11 +60,11 @@ def activate() -> str:
     except OSError as exc:
         advice = f"it cannot be written ({exc.strerror}); set {_autostart.SWITCH}=1, or use `pinformers run`"
         raise PinError(marker, advice) from exc
-    return marker
+    return _told("on", f"On for every process of {sys.prefix}, by {marker}", as_json=as_json)
 
 
-def deactivate() -> str:
-    """Remove that marker; return its path."""
+def deactivate(*, as_json: bool) -> int:
+    """Remove that marker."""
     marker = _autostart.marker()
     try:
         with contextlib.suppress(FileNotFoundError):
@@ -72,4 +72,14 @@ def deactivate() -> str:
     except OSError as exc:
         advice = f"it cannot be removed ({exc.strerror}); set {_autostart.SWITCH}=0, which wins over it"
         raise PinError(marker, advice) from exc
-    return marker
+    said = f"Off for {sys.prefix}, unless the environment variable {_autostart.SWITCH} says otherwise."
+    return _told("off", said, as_json=as_json)
+
+
+def _told(state: str, sentence: str, *, as_json: bool) -> int:
+    # deferred: tables, which `run` has no need of.
+    from pinformers._cli_output import print_json, say
+
+    facts = {"state": state, "environment": sys.prefix, "marker": _autostart.marker()}
+    print_json(facts) if as_json else say(sentence)
+    return 0

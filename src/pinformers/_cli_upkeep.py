@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 import click
 
 from pinformers._cli_output import note, on_terminal, plural, print_json, progress_bar, say, size
-from pinformers._cli_pins import chosen, opened
+from pinformers._cli_pins import chosen, hush_hub, opened
 from pinformers._composition import read_settings
 from pinformers._errors import PinError, SourceError
 from pinformers._sharing import kubo_node
@@ -43,7 +44,8 @@ def verify(models: Sequence[str], *, mend: bool, as_json: bool) -> int:
         cache_dir = resolver.default_cache
         findings = [found for pin in pins for found in check(resolver.catalog, pin, bar, default_cache=cache_dir)]
     bad = [finding for finding in findings if finding.state != "good"]
-    for cache_dir in sorted(caches_away(resolver.catalog, pins)):
+    away = sorted(caches_away(resolver.catalog, pins))
+    for cache_dir in away:
         note(
             f"The cache {cache_dir} is not there and was passed over; if it moved, `pinformers gc --moved` forgets it."
         )
@@ -51,8 +53,11 @@ def verify(models: Sequence[str], *, mend: bool, as_json: bool) -> int:
         note(f"{resolver.catalog.state_dir} cannot be written, so less is remembered: {why}.")
     if not as_json:
         _print_findings(findings, bad)
+        if pins and not findings and not away:
+            note(_nothing_here(pins))
     repairs = Repairs({}, {})
     if bad and (mend or (not as_json and _consents(bad))):
+        hush_hub(quiet=as_json)
         repairs = _repair(resolver, bad, quiet=as_json)
     if as_json:
         print_json(_verdict(findings, repairs))
@@ -69,6 +74,12 @@ def _print_findings(findings: list[Finding], bad: list[Finding]) -> None:
     for finding in bad:
         say(f"{finding.state}: {finding.pin.repo}/{finding.path}: {finding.why}")
         say(f"  {finding.file}")
+
+
+def _nothing_here(pins: list[Pin]) -> str:
+    models = sorted({pin.name for pin in pins})
+    said = f"{plural(len(models), 'model')} {'is' if len(models) == 1 else 'are'} pinned, and no file has arrived yet"
+    return f"{said}; loading one brings what it asks for, `pinformers pin {models[0]}` all of it."
 
 
 def _consents(bad: list[Finding]) -> bool:
@@ -137,7 +148,9 @@ def remove(model: str, revision: str | None, *, as_json: bool) -> int:
             say("  The daemon does not keep it any more either; `ipfs repo gc` frees what it stored.")
         for why in sorted(set(removal.kept.values())):
             kept = [path for path, reason in removal.kept.items() if reason == why]
-            say(f"  {plural(len(kept), 'file')} {'stays' if len(kept) == 1 else 'stay'}: {why}")
+            one = len(kept) == 1
+            said = why if one else re.sub(r"\bit\b", "them", why)
+            say(f"  {plural(len(kept), 'file')} {'stays' if one else 'stay'}: {said}")
             for path in kept[:_SHOWN]:
                 say(f"    {path}")
             if len(kept) > _SHOWN:

@@ -10,6 +10,7 @@ from typing import Any
 
 import platformdirs
 
+from pinformers import _logging
 from pinformers._discovery import DEFAULT_API
 from pinformers._errors import SettingsError
 from pinformers._metadata import entry_points
@@ -28,15 +29,18 @@ GROUP = "pinformers.sources"
 BUILT_IN = ("embedded", "kubo", "gateway", "hub")
 
 
-def build_resolver(settings: Settings) -> Resolver:
-    """Return a resolver for ``settings``; raises SettingsError for a source that nobody provides."""
+def build_resolver(settings: Settings, *, tell: Callable[[str], None] = _logging.say) -> Resolver:
+    """Return a resolver for ``settings``; raises SettingsError for a source that nobody provides.
+
+    ``tell`` hears of a lockfile that was found, and not named, once it is used.
+    """
     cache = hub_cache(settings)
     sharing = build_sharing(settings)
     catalog = sharing.catalog
     hub = "hub" in settings.sources
     policy = Policy(settings.on_miss, hub, settings.lock_timeout, settings.locked, settings.gated, settings.chunking)
     moved = str(settings.cache_dir) if settings.cache_dir is not None else None
-    lookup = Lookup(catalog, _lock(settings), sharing.shelves, locked=settings.locked)
+    lookup = Lookup(catalog, _lock(settings, tell), sharing.shelves, locked=settings.locked)
     return Resolver(lookup, cache, sharing.sources, policy, moved, sharing.publisher(), sharing.resolve_name)
 
 
@@ -91,15 +95,22 @@ def _check_sources(names: tuple[str, ...], origin: str) -> None:
             raise SettingsError("sources", name, origin, f"among {known} (entry points in {GROUP} add more)")
 
 
-def _lock(settings: Settings) -> Callable[[], Lock | None]:
-    if settings.lockfile is not None and not settings.lockfile.is_file():
-        raise SettingsError("lockfile", str(settings.lockfile), "the settings", "a lockfile that exists")
+def lockfile(settings: Settings) -> Path | None:
+    """Return the lockfile in force: the setting, or the nearest one from the working directory upwards."""
     try:
-        path = settings.lockfile or nearest_lock(Path.cwd())
+        return settings.lockfile or nearest_lock(Path.cwd())
     except FileNotFoundError:
         # The working directory was deleted: there is no project around us.
-        path = None
-    return LockSource(path).read if path is not None else lambda: None
+        return None
+
+
+def _lock(settings: Settings, tell: Callable[[str], None]) -> Callable[[], Lock | None]:
+    if settings.lockfile is not None:
+        if not settings.lockfile.is_file():
+            raise SettingsError("lockfile", str(settings.lockfile), "the settings", "a lockfile that exists")
+        return LockSource(settings.lockfile).read
+    path = lockfile(settings)
+    return LockSource(path, tell).read if path is not None else lambda: None
 
 
 def _sources(name: str, catalog: Catalog, settings: Settings) -> list[Source]:

@@ -153,11 +153,19 @@ class Loaded:
     unknown: tuple[str, ...] = ()
 
     @property
+    def strangers(self) -> list[str]:
+        """What is to say of the variables that name no setting."""
+        said = "The variable {} names no setting; `pinformers config` lists them."
+        return [said.format(variable) for variable in self.unknown]
+
+    @property
     def remarks(self) -> list[str]:
-        """What a person should know of what was given: the variables that name no setting."""
-        return [
-            f"The variable {variable} names no setting; `pinformers config` lists them." for variable in self.unknown
-        ]
+        """What a person should know of what was given: variables that name no setting, gateways that are no URLs."""
+        # Not refused: other tools have lists of their own, and what is no URL may hold a password.
+        if all(url.lower().startswith(("http://", "https://")) for url in self.settings.gateways):
+            return self.strangers
+        why = f"A gateway (from {self.origins['gateways']}) does not begin with http:// or https://"
+        return [*self.strangers, f"{why}, so it is never asked; `pinformers doctor` names it."]
 
 
 def load(keywords: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Loaded:

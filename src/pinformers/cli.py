@@ -6,16 +6,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
 from pinformers import __version__
-from pinformers._cli_ends import Commands, run_whole
+from pinformers._cli_catalog_group import catalog
+from pinformers._cli_ends import Commands, json_option, leave, revision_option, run_whole
 
-F = TypeVar("F", bound=Callable[..., Any])
 _PATH = click.Path(path_type=Path)
 _EPILOG = """\b
 Exit codes:
@@ -25,19 +23,6 @@ Exit codes:
   2  a wrong option or a wrong setting
   130  Ctrl-C
 `pinformers run` ends as COMMAND does; 126: it cannot be executed, 127: it was not found."""
-
-
-def _leave(code: int) -> None:
-    if code:
-        raise click.exceptions.Exit(code)
-
-
-def _json(command: F) -> F:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON, and nothing else, on stdout.")(command)
-
-
-def _revision(command: F) -> F:
-    return click.option("--revision", metavar="REV", help="A branch, a tag or a commit.")(command)
 
 
 @click.group(cls=Commands, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -64,29 +49,29 @@ def run(command: tuple[str, ...], force: bool, **settings: str | None) -> None:
     """
     from pinformers import _cli_switch
 
-    _leave(_cli_switch.run(command, settings, os.environ, force=force))
+    leave(_cli_switch.run(command, settings, os.environ, force=force))
 
 
 @root.command()
-@_json
+@json_option
 def status(as_json: bool) -> None:
     """Show the switch, the gate and the pin cache."""
     from pinformers import _cli_about
 
-    _leave(_cli_about.status(as_json=as_json))
+    leave(_cli_about.status(as_json=as_json))
 
 
 @root.command()
-@_json
+@json_option
 def config(as_json: bool) -> None:
     """Show every setting, its value and where it came from."""
     from pinformers import _cli_about
 
-    _leave(_cli_about.config(os.environ.get("PINFORMERS_CONFIG"), as_json=as_json))
+    leave(_cli_about.config(os.environ.get("PINFORMERS_CONFIG"), as_json=as_json))
 
 
 @root.command()
-@_json
+@json_option
 def doctor(as_json: bool) -> None:
     """Say what works here, and what to change.
 
@@ -94,7 +79,7 @@ def doctor(as_json: bool) -> None:
     """
     from pinformers import _cli_doctor
 
-    _leave(_cli_doctor.doctor(as_json=as_json))
+    leave(_cli_doctor.doctor(as_json=as_json))
 
 
 @root.command()
@@ -104,7 +89,7 @@ def doctor(as_json: bool) -> None:
 @click.option("--include", metavar="PATTERN", multiple=True, help="Download only files like this; may be repeated.")
 @click.option("--exclude", metavar="PATTERN", multiple=True, help="Download no files like this; may be repeated.")
 @click.option("--update", is_flag=True, help="Ask the hub for a newer commit even where nothing is missing.")
-@_json
+@json_option
 def pin(
     model: str, name: str | None, revision: str, include: tuple[str, ...], exclude: tuple[str, ...], update: bool,
     as_json: bool,
@@ -119,18 +104,18 @@ def pin(
     if name is not None:
         if include or exclude or update:
             raise click.UsageError("--include, --exclude and --update are for hub names; a folder is pinned whole.")
-        _leave(_cli_pins.pin_from_folder(Path(model), name, revision, as_json=as_json))
+        leave(_cli_pins.pin_from_folder(Path(model), name, revision, as_json=as_json))
         return
     if Path(model).is_dir() and (Path(model).is_absolute() or model.startswith(".")):
         raise click.UsageError(f"{model} is a folder; say under which name to pin it: --as org/model.")
-    _leave(_cli_pins.pin_from_hub(Wanted(model, revision, include, exclude, update), as_json=as_json))
+    leave(_cli_pins.pin_from_hub(Wanted(model, revision, include, exclude, update), as_json=as_json))
 
 
 @root.command()
 @click.argument("model")
 @click.option("--as", "name", metavar="ORG/MODEL", help="MODEL is a local folder; pin it under this name.")
 @click.option("--revision", metavar="REV", default="main", show_default=True, help="A branch, a tag or a commit.")
-@_json
+@json_option
 def push(model: str, name: str | None, revision: str, as_json: bool) -> None:
     """Pin MODEL, as `pin` does, and publish it.
 
@@ -138,12 +123,12 @@ def push(model: str, name: str | None, revision: str, as_json: bool) -> None:
     """
     from pinformers import _cli_push
 
-    _leave(_cli_push.push(model, name, revision, as_json=as_json))
+    leave(_cli_push.push(model, name, revision, as_json=as_json))
 
 
 @root.command()
 @click.argument("model", nargs=-1)
-@_json
+@json_option
 def refresh(model: tuple[str, ...], as_json: bool) -> None:
     """Ask the hub whether pinned branches have moved.
 
@@ -151,35 +136,35 @@ def refresh(model: tuple[str, ...], as_json: bool) -> None:
     """
     from pinformers import _cli_refresh
 
-    _leave(_cli_refresh.ask_hub(model, as_json=as_json))
+    leave(_cli_refresh.ask_hub(model, as_json=as_json))
 
 
 @root.command()
-@_json
+@json_option
 def ls(as_json: bool) -> None:
     """List what is pinned."""
     from pinformers import _cli_pins
 
-    _leave(_cli_pins.list_pins(as_json=as_json))
+    leave(_cli_pins.list_pins(as_json=as_json))
 
 
 @root.command()
 @click.argument("model")
-@_revision
-@_json
+@revision_option
+@json_option
 def explain(model: str, revision: str | None, as_json: bool) -> None:
     """Say, file by file, from where MODEL would come, and why."""
     from pinformers import _cli_pins
 
-    _leave(_cli_pins.explain(model, revision, as_json=as_json))
+    leave(_cli_pins.explain(model, revision, as_json=as_json))
 
 
 @root.command()
 @click.argument("model", nargs=-1)
-@_revision
+@revision_option
 @click.option("-o", "--output", metavar="PATH", help="The lockfile; by default the nearest, or ./pinformers.lock.")
 @click.option("--check", is_flag=True, help="Write nothing; exit with 1 where the lockfile and the pins differ.")
-@_json
+@json_option
 def lock(model: tuple[str, ...], revision: str | None, output: str | None, check: bool, as_json: bool) -> None:
     """Write what is pinned of each MODEL into pinformers.lock.
 
@@ -190,91 +175,32 @@ def lock(model: tuple[str, ...], revision: str | None, output: str | None, check
     if revision is not None and not model:
         raise click.UsageError("--revision is for the models that you name.")
     path = Path(output) if output is not None else None
-    _leave(_cli_lock.lock(model, revision, path, check=check, as_json=as_json))
+    leave(_cli_lock.lock(model, revision, path, check=check, as_json=as_json))
 
 
-@root.group(cls=Commands)
-def catalog() -> None:
-    """Share pins by signed catalogs."""
-
-
-@catalog.command("publish")
-@click.argument("model", nargs=-1)
-@click.option("--key", default="pinformers", show_default=True, help="The Kubo node's key that signs; made if missing.")
-@click.option(
-    "--lifetime", type=click.FloatRange(min=0, min_open=True, max=876000), default=48, show_default=True,
-    metavar="HOURS", help="For how long the signed record counts.",
-)  # fmt: skip
-@_json
-def publish_catalog(model: tuple[str, ...], key: str, lifetime: float, as_json: bool) -> None:
-    """Publish what is pinned, or only each MODEL, through the Kubo node."""
-    from pinformers import _cli_catalog
-
-    _leave(_cli_catalog.publish(model, key, lifetime, as_json=as_json))
-
-
-@catalog.command("follow")
-@click.argument("name")
-@click.option("--as", "label", metavar="LABEL", help="What to call it; by default the end of its name.")
-@click.option("--first", is_flag=True, help="Trust it before the others that are followed; by default after them.")
-@_json
-def follow_catalog(name: str, label: str | None, first: bool, as_json: bool) -> None:
-    """Follow the catalog NAME: k51..., /ipns/k51... or ipns://k51...
-
-    Exits with 1 when its record cannot be had now, or is refused; it is followed all the same.
-    """
-    from pinformers import _cli_catalog
-
-    _leave(_cli_catalog.follow(name, label, first=first, as_json=as_json))
-
-
-@catalog.command("unfollow")
-@click.argument("name")
-@_json
-def unfollow_catalog(name: str, as_json: bool) -> None:
-    """Follow a catalog no longer; NAME is its label or its IPNS name."""
-    from pinformers import _cli_catalog
-
-    _leave(_cli_catalog.unfollow(name, as_json=as_json))
-
-
-@catalog.command("ls")
-@_json
-def list_catalogs(as_json: bool) -> None:
-    """List the followed catalogs in their order of trust."""
-    from pinformers import _cli_catalog
-
-    _leave(_cli_catalog.list_followed(as_json=as_json))
-
-
-@catalog.command("refresh")
-@_json
-def refresh_catalogs(as_json: bool) -> None:
-    """Fetch the followed catalogs' records now; exits with 1 when one cannot be had or is refused."""
-    from pinformers import _cli_catalog
-
-    _leave(_cli_catalog.refresh(as_json=as_json))
+root.add_command(catalog)
 
 
 @root.command()
 @click.argument("model")
-@_revision
+@revision_option
 @click.option("-o", "--output", metavar="PATH", required=True, help="The CAR file to write; - is stdout.")
-def export(model: str, revision: str | None, output: str) -> None:
+@json_option
+def export(model: str, revision: str | None, output: str, as_json: bool) -> None:
     """Write a pinned model as one CAR file.
 
     Every block is hashed on its way. `pinformers import` reads the file, and so does `ipfs dag import`.
     """
     from pinformers import _cli_archive
 
-    _leave(_cli_archive.export(model, revision, output))
+    leave(_cli_archive.export(model, revision, output, as_json=as_json))
 
 
 @root.command("import")
 @click.argument("car", metavar="PATH")
 @click.option("--as", "name", metavar="ORG/MODEL", help="Others made the CAR file; pin its folder under this name.")
 @click.option("--revision", metavar="REV", default="main", show_default=True, help="The branch or tag to pin it at.")
-@_json
+@json_option
 def import_car(car: str, name: str | None, revision: str, as_json: bool) -> None:
     """Pin the model of a CAR file; - is stdin.
 
@@ -282,13 +208,13 @@ def import_car(car: str, name: str | None, revision: str, as_json: bool) -> None
     """
     from pinformers import _cli_archive
 
-    _leave(_cli_archive.import_(car, name, revision, as_json=as_json))
+    leave(_cli_archive.import_(car, name, revision, as_json=as_json))
 
 
 @root.command()
 @click.argument("model", nargs=-1)
 @click.option("--repair", is_flag=True, help="Fetch the files again, in place of the bad bytes, whoever wrote those.")
-@_json
+@json_option
 def verify(model: tuple[str, ...], repair: bool, as_json: bool) -> None:
     """Hash every pinned file again, of all models or of each MODEL.
 
@@ -296,13 +222,13 @@ def verify(model: tuple[str, ...], repair: bool, as_json: bool) -> None:
     """
     from pinformers import _cli_upkeep
 
-    _leave(_cli_upkeep.verify(model, mend=repair, as_json=as_json))
+    leave(_cli_upkeep.verify(model, mend=repair, as_json=as_json))
 
 
 @root.command()
 @click.argument("model")
-@_revision
-@_json
+@revision_option
+@json_option
 def rm(model: str, revision: str | None, as_json: bool) -> None:
     """Forget the pins of MODEL and delete what we brought.
 
@@ -311,28 +237,28 @@ def rm(model: str, revision: str | None, as_json: bool) -> None:
     """
     from pinformers import _cli_upkeep
 
-    _leave(_cli_upkeep.remove(model, revision, as_json=as_json))
+    leave(_cli_upkeep.remove(model, revision, as_json=as_json))
 
 
 @root.command()
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.option("--moved", is_flag=True, help="Forget also the cache folders that are not there any more.")
-@_json
+@json_option
 def gc(dry_run: bool, moved: bool, as_json: bool) -> None:
     """Remove what killed processes left and no pin needs."""
     from pinformers import _cli_upkeep
 
-    _leave(_cli_upkeep.collect_garbage(dry_run=dry_run, moved=moved, as_json=as_json))
+    leave(_cli_upkeep.collect_garbage(dry_run=dry_run, moved=moved, as_json=as_json))
 
 
 @root.command()
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer than that.")
-@_json
+@json_option
 def flush(timeout: float | None, as_json: bool) -> None:
     """Wait until everything that was loaded is pinned."""
     from pinformers import _cli_upkeep
 
-    _leave(_cli_upkeep.flush(timeout, as_json=as_json))
+    leave(_cli_upkeep.flush(timeout, as_json=as_json))
 
 
 @root.command()
@@ -357,33 +283,34 @@ def serve(
     if key is not None and cert is None:
         raise click.UsageError("--key goes with --cert.")
     tls = (cert, key or cert) if cert is not None else None
-    _leave(_cli_serve.serve(_cli_serve.Stall(host, port, (*cars, *more_cars), tls)))
+    leave(_cli_serve.serve(_cli_serve.Stall(host, port, (*cars, *more_cars), tls)))
 
 
 @root.command()
-def activate() -> None:
+@json_option
+def activate(as_json: bool) -> None:
     """Turn pinformers on for this Python environment, for good."""
     from pinformers import _cli_switch
 
-    click.echo(f"On for every process of {sys.prefix}, by {_cli_switch.activate()}")
+    leave(_cli_switch.activate(as_json=as_json))
 
 
 @root.command()
-def deactivate() -> None:
+@json_option
+def deactivate(as_json: bool) -> None:
     """Undo activate."""
     from pinformers import _cli_switch
 
-    _cli_switch.deactivate()
-    click.echo(f"Off for {sys.prefix}, unless the environment variable PINFORMERS says otherwise.")
+    leave(_cli_switch.deactivate(as_json=as_json))
 
 
 @root.command()
-@_json
+@json_option
 def selftest(as_json: bool) -> None:
     """Load a tiny model both ways and say what was seen."""
     from pinformers import _cli_selftest
 
-    _leave(_cli_selftest.selftest(os.environ, as_json=as_json))
+    leave(_cli_selftest.selftest(os.environ, as_json=as_json))
 
 
 def main() -> None:

@@ -172,7 +172,9 @@ def test_requests_are_told_at_debug_only(tmp_path: Path) -> None:
 def test_a_remark_where_others_can_reach_it(tmp_path: Path) -> None:
     with serve(tmp_path, "--host", "0.0.0.0") as served:
         assert "at http://127.0.0.1:" in served.line
-        assert served.end() == (0, "", "Whoever reaches this address and knows a CID can read it.\n")
+        code, out, said = served.end()
+        assert (code, out) == (0, "") and said.startswith("Other machines reach it at http://")
+        assert said.endswith("; whoever does, and knows a CID, can read it.\n")
 
 
 def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:

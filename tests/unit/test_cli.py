@@ -212,7 +212,7 @@ def test_rm_forgets_and_says_what_stays(cli: Run, model: str, tmp_path: Path) ->
     config.resolve().write_bytes(b"somebody's")
     text = cli("rm", model).stdout
     assert "is not pinned any more: 2.3 MB freed." in text
-    assert "files stay: somebody changed it" in text
+    assert "files stay: somebody changed them since we brought them\n" in text
     assert config.read_bytes() == b"somebody's"
     assert printed(cli("ls", "--json")) == []
 
@@ -285,6 +285,10 @@ def test_activate_and_deactivate(cli: Run, tmp_path: Path, monkeypatch: pytest.M
     cli("deactivate")
     cli("deactivate")
     assert not marker.exists()
+    for command, state in (("activate", "on"), ("deactivate", "off")):
+        said = printed(cli(command, "--json"))
+        assert said == {"state": state, "environment": sys.prefix, "marker": str(marker)}
+        assert marker.exists() == (state == "on")
 
 
 def test_an_environment_that_cannot_be_written_is_one_sentence(

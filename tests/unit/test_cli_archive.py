@@ -63,6 +63,7 @@ def test_a_model_goes_over_in_a_file(machine: Machine, sent: bytes, tmp_path: Pa
     (line,) = json.loads(machine("b", "ls", "--json").stdout)
     assert (line["model"], line["revisions"]) == (REPO, ["v1"])
     assert line["root"] in text and "every block verified" in text
+    assert "\nfiles     4\n" in text
     assert files(tmp_path, "a") == files(tmp_path, "b")
     machine("b", "verify")
 
@@ -70,7 +71,7 @@ def test_a_model_goes_over_in_a_file(machine: Machine, sent: bytes, tmp_path: Pa
 def test_a_model_goes_over_in_a_pipe(machine: Machine, sent: bytes, tmp_path: Path) -> None:
     result = machine("a", "export", REPO, "--revision", "v1", "-o", "-")
     assert result.stdout_bytes == sent
-    assert "4 files" in result.stderr
+    assert "4 files, " in result.stderr and " to stdout\n" in result.stderr
     said = json.loads(machine("b", "import", "-", "--json", stdin=sent).stdout)
     assert (said["model"], said["how"], said["foreign"], said["archive_root"]) == (
         REPO,
@@ -79,6 +80,18 @@ def test_a_model_goes_over_in_a_pipe(machine: Machine, sent: bytes, tmp_path: Pa
         said["root"],
     )
     assert files(tmp_path, "a") == files(tmp_path, "b")
+
+
+def test_an_export_in_json(machine: Machine, sent: bytes, tmp_path: Path) -> None:
+    arguments = ["export", REPO, "--revision", "v1", "--json", "-o"]
+    said = json.loads(machine("a", *arguments, "again.car").stdout)
+    (line,) = json.loads(machine("a", "ls", "--json").stdout)
+    assert {key: said[key] for key in ("model", "commit", "root", "files")} == {
+        key: line[key] for key in ("model", "commit", "root", "files")
+    }
+    assert (said["bytes"], said["output"], said["complete"]) == (len(sent), "again.car", True)
+    assert (tmp_path / "again.car").read_bytes() == sent
+    assert "--json goes to stdout" in machine("a", *arguments, "-", code=2).stderr
 
 
 def test_a_terminal_is_no_place_for_a_car(machine: Machine, sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

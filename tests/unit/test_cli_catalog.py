@@ -103,7 +103,7 @@ def test_the_order_of_trust(cli: Run, gateway: Gateway) -> None:
     assert [line["label"] for line in followed(cli)] == ["mine", "team"]
 
 
-def test_follow_without_an_answer_follows_all_the_same(cli: Run) -> None:
+def test_follow_without_an_answer_follows_all_the_same(cli: Run, caplog: pytest.LogCaptureFixture) -> None:
     stranger = str(ed25519_key(7).name)
     done = cli("follow", stranger, code=1)
     assert done.stderr.startswith("It is followed, but: The catalog ")
@@ -111,6 +111,8 @@ def test_follow_without_an_answer_follows_all_the_same(cli: Run) -> None:
     (line,) = followed(cli)
     assert (line["name"], line["sequence"], line["label"]) == (stranger, None, stranger[-8:])
     assert "never" in cli("ls").stdout
+    assert cli("refresh", code=1).stderr.count("cannot be renewed now") == 1
+    assert caplog.text == "", "the same sentence a second time"
 
 
 def test_refresh_takes_what_is_new_and_says_what_is_refused(cli: Run, gateway: Gateway) -> None:

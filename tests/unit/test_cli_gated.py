@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def test_a_gated_model_is_neither_pushed_nor_exported(pin: Pin, tmp_path: Path) 
 def test_it_is_where_the_setting_shares_it(pin: Pin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PINFORMERS_GATED", "share")
     pin("org/gated", private=False, gated="manual")
-    assert "It is pinned here and not published: The source kubo" in invoke("push", "org/gated").stderr
+    assert "It is pinned here and not published. No Kubo daemon" in invoke("push", "org/gated", code=1).stderr
     invoke("export", "org/gated", "-o", str(tmp_path / "model.car"))
     assert b'"gated": "manual"' in (tmp_path / "model.car").read_bytes()
 
@@ -59,8 +60,8 @@ def test_what_is_not_known_goes_out_with_a_word_where_somebody_says_so(pin: Pin,
     pin("org/model")
     said = invoke("export", "org/model", "-o", str(tmp_path / "model.car"))
     assert "Whether the hub gives org/model to everyone is not known" in said.stderr
-    for command, code in ((["push", "org/model"], 0), (["catalog", "publish"], 1)):
-        assert "Whether the hub gives org/model to everyone is not known" in invoke(*command, code=code).stderr
+    for command in (["push", "org/model"], ["catalog", "publish"]):
+        assert "Whether the hub gives org/model to everyone is not known" in invoke(*command, code=1).stderr
 
 
 def test_a_catalog_names_only_what_is_open(pin: Pin) -> None:
@@ -71,5 +72,19 @@ def test_a_catalog_names_only_what_is_open(pin: Pin) -> None:
     assert "org/private: the hub keeps it private" in invoke("catalog", "publish", "org/private", code=1).stderr
     said = invoke("catalog", "publish", code=1).stderr.splitlines()
     assert said[0] == "Left out, as the hub does not give it to everyone: org/private."
-    assert said[1].startswith("pinformers: The source kubo did not deliver")
+    assert said[1].startswith(f"pinformers: Nothing was published. No Kubo daemon can be used at {NOWHERE}: ")
+    assert "`ipfs daemon`" in said[1] and "PINFORMERS_KUBO_API" in said[1]
     assert "Left out" not in invoke("catalog", "publish", "org/open", code=1).stderr
+
+
+def test_what_lists_a_model_says_that_it_is_private_or_gated(pin: Pin) -> None:
+    pin("org/gated", private=False, gated="manual")
+    pin("org/open", private=False, gated=False)
+    said = {line["model"]: line["access"] for line in json.loads(invoke("ls", "--json").stdout)}
+    assert said == {"org/gated": "gated", "org/open": "open"}
+    words = [line.split()[-3:-1] for line in invoke("ls").stdout.splitlines()[1:3]]
+    assert words == [["hub,", "gated"], ["MB", "hub"]]
+    for name, word in said.items():
+        assert json.loads(invoke("explain", name, "--json").stdout)["access"] == word
+    assert "access    gated: the hub gives it to" in invoke("explain", "org/gated").stdout
+    assert "\naccess" not in invoke("explain", "org/open").stdout

@@ -155,9 +155,36 @@ def test_check(project: Path, resolver: Resolver, model: Pin) -> None:
     assert result.stderr == f"pinformers: {sentence}.\n"
     (line,) = json.loads(lock("--check", "--json", code=1).stdout)["models"]
     assert line["differs"] == sentence
-    resolver.catalog.forget_ref(REPO, "main")
-    assert "is not pinned here" in lock("--check", code=1).stderr
     assert (project / NAME).read_bytes() == before
+
+
+def test_check_of_a_machine_that_has_only_the_lockfile(project: Path, resolver: Resolver, model: Pin) -> None:
+    lock()
+    resolver.catalog.remove(model)
+    result = lock("--check")
+    assert f"{REPO}@main is locked and not pinned here, so there was nothing to compare." in result.stdout
+    assert f"Nothing contradicts {project / NAME}." in result.stdout
+    assert states("--check") == {f"{REPO}@main": "absent"}
+    assert "org/other@main is not pinned here" in lock("--check", "org/other", code=1).stderr
+    # By a load, which leaves no branch of ours.
+    found = make_resolver(project.parent).find(REPO, None)
+    assert found is not None and resolver.catalog.ref(REPO, "main") is None
+    assert "says what is pinned, of 1 model." in lock("--check").stdout
+    assert states() == {f"{REPO}@main": "unchanged"}
+
+
+def test_check_of_a_pin_that_is_not_whole_compares_what_is_there(project: Path, resolver: Resolver, model: Pin) -> None:
+    lock()
+    resolver.catalog.remove(model)
+    one = {"config.json": model.files["config.json"]}
+    part = dataclasses.replace(model, files=one, listed=False)
+    resolver.catalog.add(part)
+    assert f"{REPO}@main: 1 of 4 files are pinned here and agree." in lock("--check").stdout
+    assert states("--check") == {f"{REPO}@main": "partly"}
+    assert "may have more files than are pinned" in lock(code=1).stderr
+    resolver.catalog.remove(part)
+    resolver.catalog.add(dataclasses.replace(part, files={"config.json": pinned(b"other")}))
+    assert "locked otherwise than it is pinned, at the same commit" in lock("--check", code=1).stderr
 
 
 def test_other_facts_at_the_same_commit_differ(project: Path, resolver: Resolver) -> None:
@@ -182,6 +209,12 @@ def test_the_lockfile_is_the_nearest_the_setting_or_the_option(
     monkeypatch.setenv("PINFORMERS_LOCKFILE", str(project / "set.lock"))
     assert states() == {f"{REPO}@main": "added"}
     assert read_lock(project / "set.lock").find(REPO) is not None
+
+
+def test_a_lockfile_makes_no_folders(project: Path, model: Pin) -> None:
+    said = lock("-o", "nosuch/own.lock", code=1).stderr
+    assert said == f"pinformers: nosuch/own.lock: the folder {project / 'nosuch'} is not there; make it first\n"
+    assert not (project / "nosuch").exists()
 
 
 def test_a_lockfile_with_a_fault_is_refused_and_stays(project: Path, model: Pin) -> None:

@@ -411,3 +411,12 @@ def test_what_is_no_daemon_or_refuses_us(status: int, body: bytes, said: str, se
 def test_an_address_that_is_none(settings: Settings) -> None:
     (finding,) = check_kubo(changed(settings, kubo_api="tcp:5001"), "keyword")
     assert (finding.level, "/ip4/127.0.0.1/tcp/5001" in finding.sentence) == ("wrong", True)
+
+
+def test_a_setting_that_cannot_be_read_hides_neither_switch_nor_versions(cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("on_mis = 'error'\n")
+    result = cli("--json", code=1, config=str(tmp_path / "config.toml"))
+    found = {line["area"]: line for line in json.loads(result.stdout)}
+    assert {"switch", "versions"} < found.keys()
+    assert found["settings"]["level"] == "wrong"
+    assert "The setting on_mis is 'error'" in found["settings"]["sentence"]

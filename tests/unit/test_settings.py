@@ -313,3 +313,13 @@ def test_a_mistyped_variable_is_remarked_on() -> None:
     loaded = load({}, {"PINFORMERS_ON_MIS": "error", "PINFORMERS_TEST_X": "1", "PINFORMERS": "1", CONFIG: ""})
     assert loaded.unknown == ("PINFORMERS_ON_MIS",)
     assert loaded.remarks == ["The variable PINFORMERS_ON_MIS names no setting; `pinformers config` lists them."]
+
+
+@pytest.mark.parametrize("gateway", ["ftp://example.org", "example.org:8080", "ada:hunter2@b"])
+def test_a_gateway_that_is_no_url_is_remarked_on_and_not_shown(gateway: str) -> None:
+    assert load({"gateways": ["HTTPS://example.org", "http://b"]}, {}).remarks == []
+    loaded = load({}, {"PINFORMERS_GATEWAYS": f"http://b,{gateway}"})
+    assert loaded.settings.gateways == ("http://b", gateway)
+    (remark,) = loaded.remarks
+    assert remark.startswith("A gateway (from PINFORMERS_GATEWAYS) does not begin with http:// or https://")
+    assert gateway not in remark

@@ -153,7 +153,7 @@ def repair(resolver: Resolver, finding: Finding, sources: Sequence[Source] | Non
 
 def mend(resolver: Resolver, finding: Finding, sources: Sequence[Source] | None = None) -> str:
     """Do so for whoever is alone with the pin; from ``sources`` and nobody else where they are given."""
-    with _set_aside(finding):
+    with _set_aside(resolver.catalog, finding):
         chain = Chain(resolver.sources if sources is None else sources)
         source = _ask_sources(resolver, finding, chain)
         if source is None and sources is not None:
@@ -187,11 +187,11 @@ def _ask_hub(resolver: Resolver, finding: Finding) -> str:
 
 
 @contextmanager
-def _set_aside(finding: Finding) -> Iterator[None]:
+def _set_aside(catalog: Catalog, finding: Finding) -> Iterator[None]:
     """Move the bad bytes out of the way: for good when the block ends well, back when it does not."""
     moved: list[tuple[Path, Path]] = []
     try:
-        for path in _in_the_way(finding):
+        for path in _in_the_way(catalog, finding):
             if os.path.lexists(path):
                 aside = path.with_name(f"{path.name}.{secrets.token_hex(4)}{STAGING}")
                 path.rename(aside)
@@ -213,10 +213,13 @@ def _touch(path: Path) -> None:
         os.utime(path, follow_symlinks=False)
 
 
-def _in_the_way(finding: Finding) -> Iterator[Path]:
+def _in_the_way(catalog: Catalog, finding: Finding) -> Iterator[Path]:
     """Yield what the snapshot's file leads to, where that lies in the hub cache under the name of the good bytes."""
     link, file, cache = finding.file, finding.pin.files[finding.path], finding.cache
     etag = cache.etag(finding.pin.commit, finding.path)
+    if finding.state == "missing" and _spoiled(catalog, file, left := cache.blob(file.etag or file.sha256)):
+        # Its link is gone: one to this blob would be made, and make bad bytes visible again.
+        etag = left.name
     if etag is not None and etag in (file.etag, file.sha256):
         blob = cache.blob(etag)
         shared = blob.resolve()
@@ -225,6 +228,10 @@ def _in_the_way(finding: Finding) -> Iterator[Path]:
             yield shared
         yield blob
     yield link
+
+
+def _spoiled(catalog: Catalog, file: PinnedFile, blob: Path) -> bool:
+    return blob.is_file() and departure(catalog, file, hash_pinned(catalog, file, blob, Watch()), blob) is not None
 
 
 def _note(

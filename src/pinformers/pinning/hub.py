@@ -78,7 +78,30 @@ def hub_errors(repo: str, cache_dir: str = "") -> Iterator[None]:
         if isinstance(exc, OSError) and exc.errno in _OF_THE_DISK:
             where = exc.filename or cache_dir or "the hub cache"
             raise PinError(repo, f"it cannot be written to {where} ({reason(exc)})") from exc
-        words = str(exc).strip().splitlines() or [type(exc).__name__]
-        raise PinError(repo, f"the hub did not answer for it ({words[0].rstrip('.')})") from exc
+        raise PinError(repo, _advice(exc)) from exc
     finally:
         _ASKING.reset(token)
+
+
+def _advice(exc: BaseException) -> str:
+    """Say what the hub, or its client, answered, and what to do about a login."""
+    # deferred: see download_file.
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    login = "log in with `hf auth login`, or set HF_TOKEN"
+    words = str(exc).strip().splitlines() or [type(exc).__name__]
+    said = words[0].rstrip(".")
+    # A class below the other one.
+    if isinstance(exc, GatedRepoError):
+        return f"the hub gives it only to who accepted its terms on its page; do that, and {login} ({said})"
+    if isinstance(exc, RepositoryNotFoundError):
+        return f"the hub shows no model of that name; where it is a private one, {login} ({said})"
+    if isinstance(exc, RevisionNotFoundError):
+        return f"the hub has no such branch, tag or commit of it ({said})"
+    return f"the hub did not answer for it ({said})"
+
+
+def unanswered(problem: PinError) -> bool:
+    """Whether what ``hub_errors`` raised means that no hub was there to answer."""
+    cause = problem.__cause__
+    return getattr(cause, "response", None) is None and getattr(cause, "errno", None) not in _OF_THE_DISK

@@ -13,7 +13,7 @@ from pinformers._errors import PinError
 from pinformers.pinning.adoption import Adoption, Facts, Watch, model_facts
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import after, read_ref
-from pinformers.pinning.hub import hub_errors
+from pinformers.pinning.hub import hub_errors, unanswered
 from pinformers.pinning.pin import Pin, check_repo, check_revision
 from pinformers.pinning.recorder import Job, record
 from pinformers.pinning.records import lock
@@ -68,7 +68,7 @@ def pin_model(resolver: Resolver, wanted: Wanted, begin: Callable[[int], Callabl
     cache = RepoCache(resolver.default_cache, check_repo(wanted.repo), lock_timeout=resolver.policy.lock_timeout)
     check_revision(wanted.revision)
     here = None if wanted.update else _here(resolver, cache, wanted)
-    found = _Found(here) if here is not None else (_fetch(resolver, wanted) or _download(resolver, cache, wanted))
+    found = _Found(here) if here is not None else _have(resolver, cache, wanted)
     adoption = Adoption(resolver.catalog, cache, wanted.repo, found.commit)
     watch = Watch(begin(sum(size for _, size in adoption.pending())))
     seen = (resolver.catalog.ref(wanted.repo, wanted.revision), read_ref(cache.ref_path(wanted.revision)))
@@ -102,17 +102,36 @@ def _here(resolver: Resolver, cache: RepoCache, wanted: Wanted) -> str | None:
     return commit if paths and all(cache.file(commit, path).is_file() for path in paths) else None
 
 
-def _fetch(resolver: Resolver, wanted: Wanted) -> _Found | None:
-    """Have the sources deliver a commit that a pin names whole; None where there is no such pin, or they do not."""
+def _have(resolver: Resolver, cache: RepoCache, wanted: Wanted) -> _Found:
+    """Have the sources deliver what a pin names, or the hub; raises PinError that names all who were asked."""
+    fetched = _fetch(resolver, wanted)
+    if isinstance(fetched, _Found):
+        return fetched
+    try:
+        return _download(resolver, cache, wanted)
+    except PinError as exc:
+        words = [fetched, f"then {exc.advice}"] if fetched else [exc.advice, *_without_hub(exc, wanted)]
+        raise PinError(exc.subject, "; ".join(words)) from exc
+
+
+def _without_hub(problem: PinError, wanted: Wanted) -> list[str]:
+    if not unanswered(problem):
+        return []
+    here = f"`pinformers pin FOLDER --as {wanted.repo}` or `pinformers import FILE.car` takes it from this disk"
+    return [f"without the hub, {here}, and a gateway or daemon brings what a lockfile or catalog names"]
+
+
+def _fetch(resolver: Resolver, wanted: Wanted) -> _Found | str:
+    """Have the sources deliver a commit that a pin names whole; what stands in the way where they do not."""
     pinned = None if wanted.update else resolver.find(wanted.repo, wanted.revision)
     if pinned is None or not pinned.pin.complete:
-        return None
+        return ""
     try:
         for path in filter(wanted.covers, pinned.pin.files):
             pinned.put(path)
     except PinError as exc:
         _logger.info("%s; the hub is asked.", exc)
-        return None
+        return exc.advice
     pinned.settle()
     return _Found(pinned.commit, how="fetched")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,10 +57,10 @@ class Lock:
 
 
 class LockSource:
-    """A lockfile that is read again when its size, mtime or inode changed."""
+    """A lockfile that is read again when its size, mtime or inode changed; ``tell`` hears of it at its first use."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, tell: Callable[[str], None] = lambda _: None) -> None:
+        self.path, self._tell = path, tell
         self._read: tuple[tuple[int, int, int], Lock] | None = None
 
     def read(self) -> Lock | None:
@@ -69,8 +69,12 @@ class LockSource:
         if looks is None:
             return None
         if read is None or read[0] != looks:
+            lock = read_lock(self.path)
+            if read is None:
+                count = len(lock.pins)
+                self._tell(f"Using the lockfile {self.path}, which names {count} model{'' if count == 1 else 's'}")
             # Its looks were taken before its bytes: if it changes in between, it is read once more.
-            self._read = read = looks, read_lock(self.path)
+            self._read = read = looks, lock
         return read[1]
 
 

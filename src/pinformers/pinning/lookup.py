@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pinformers._errors import CatalogRefused, LockMismatch, NotLocked, PinError, PinformersError
 from pinformers.pinning.catalog import Catalog
-from pinformers.pinning.pin import Pin, merge, same_bytes
+from pinformers.pinning.pin import Pin, agree, merge, same_bytes
 
 _logger = logging.getLogger("pinformers")
 
@@ -65,17 +65,21 @@ class Lookup:
         self.failures: dict[str, str] = {}
         self._asked: set[tuple[str, str, str]] = set()
 
-    def locked(self, repo: str, revision: str) -> Pin | None:
-        """Return the pin that the lockfile names.
+    def locked(self, repo: str, revision: str, *, note: bool = True) -> Pin | None:
+        """Return the pin that the lockfile names; without ``note`` nothing is recorded of it.
 
         Raises NotLocked for what is not in it, and LockMismatch where the local catalog pins other bytes.
         """
         lock = self._lock()
         pin = None if lock is None else lock.find(repo, revision)
         if pin is not None and lock is not None:
-            self._unlearn(pin)
+            contradicted = self._contradicted(pin)
+            if contradicted is not None and not note:
+                return dataclasses.replace(pin, learned=lock.label)
+            if contradicted is not None:
+                self._unlearn(contradicted)
             try:
-                return self._take(Found(pin, lock.label, "", 0))
+                return self._take(Found(pin, lock.label, "", 0), note=note)
             except PinError as exc:
                 raise LockMismatch(f"{repo}@{revision}", lock.label, exc.advice) from exc
         if self._only:
@@ -99,13 +103,13 @@ class Lookup:
         self._asked.add(model)
         return self.shared(pin.repo, pin.commit)
 
-    def holds(self, pin: Pin, revision: str) -> bool:
-        """Whether the lockfile names this pin for a revision."""
+    def holder(self, pin: Pin, revision: str) -> str:
+        """Return where the lockfile stands that names this pin for a revision; empty where none does."""
         lock = self._lock()
         found = None if lock is None else lock.find(pin.repo, revision)
-        return found is not None and found.commit == pin.commit
+        return lock.label if lock is not None and found is not None and found.commit == pin.commit else ""
 
-    def shared(self, repo: str, revision: str) -> Pin | None:
+    def shared(self, repo: str, revision: str, *, note: bool = True) -> Pin | None:
         """Return the pin that the first shared catalog names, and note what it said of the revision."""
         for shelf in self._shelves():
             try:
@@ -113,12 +117,12 @@ class Lookup:
                 if found is None:
                     continue
                 self._check_locked(found)
-                pin = self._take(found)
+                pin = self._take(found, note=note)
             except (PinformersError, OSError) as exc:
                 # A catalog that is refused or away must not deny a model that the next one, or the hub, has.
                 self._complain(type(shelf).__name__, str(exc))
                 continue
-            if revision != pin.commit:
+            if note and revision != pin.commit:
                 with self._noted():
                     self.catalog.set_ref(repo, revision, pin.commit, pin.repo_type, noted=found.seen_ns)
             _logger.info("%s@%s is %s: %s.", repo, revision, pin.commit[:12], found.how.rstrip("."))
@@ -129,21 +133,23 @@ class Lookup:
         """Refuse a catalog that names other bytes for a commit than the lockfile, which holds for all its names."""
         lock = self._lock()
         locked = None if lock is None else lock.find(found.pin.repo, found.pin.commit)
-        if lock is not None and locked is not None and not _agree(locked, found.pin):
+        if lock is not None and locked is not None and not agree(locked, found.pin):
             subject = f"{found.pin.repo}@{found.pin.commit[:12]}"
             raise CatalogRefused(found.label, f"it says {found.pin.root} for {subject} and {lock.label} {locked.root}")
 
-    def _unlearn(self, pin: Pin) -> None:
-        """Forget what a catalog said of a commit where it contradicts the lockfile and brought nothing yet."""
+    def _contradicted(self, pin: Pin) -> Pin | None:
+        """Return what a catalog said of a commit where it contradicts the lockfile and brought nothing yet."""
         known = self.catalog.pin(pin.repo, pin.commit, pin.repo_type)
         if known is None or not known.learned or _same_cids(known, pin):
-            return
-        if not any(place.files for place in self.catalog.places(known)):
-            message = "What %s said of %s@%s is forgotten: the lockfile names other CIDs."
-            _logger.warning(message, known.learned, pin.repo, pin.commit[:12])
-            self.catalog.remove(known)
+            return None
+        return None if any(place.files for place in self.catalog.places(known)) else known
 
-    def _take(self, found: Found) -> Pin:
+    def _unlearn(self, known: Pin) -> None:
+        message = "What %s said of %s@%s is forgotten: the lockfile names other CIDs."
+        _logger.warning(message, known.learned, known.repo, known.commit[:12])
+        self.catalog.remove(known)
+
+    def _take(self, found: Found, *, note: bool) -> Pin:
         """Join a pin of others with what is known of its commit; no file of it may be named differently."""
         known = self.catalog.pin(found.pin.repo, found.pin.commit, found.pin.repo_type)
         for path, file in found.pin.files.items():
@@ -154,8 +160,9 @@ class Lookup:
         if known is not None and set(found.pin.files) <= set(known.files):
             return known
         new = dataclasses.replace(found.pin, learned=found.label)
-        with self._noted():
-            return self.catalog.add(new)
+        if note:
+            with self._noted():
+                return self.catalog.add(new)
         return merge(known, new)
 
     @contextmanager
@@ -174,11 +181,6 @@ class Lookup:
 
 def _label(lock: Locked | None) -> str:
     return "pinformers.lock" if lock is None else lock.label
-
-
-def _agree(one: Pin, other: Pin) -> bool:
-    """Whether two pins of a commit name the same bytes for every file that both have."""
-    return all(same_bytes(one.files[path], other.files[path]) for path in one.files.keys() & other.files.keys())
 
 
 def _same_cids(one: Pin, other: Pin) -> bool:

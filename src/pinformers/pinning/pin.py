@@ -217,6 +217,11 @@ class Pin:
             raise PinError(f"{value.get('repo', 'a pin record')}", f"its pin cannot be read ({exc!r})") from exc
 
 
+def agree(one: Pin, other: Pin) -> bool:
+    """Whether two pins of a commit name the same bytes for every file that both have."""
+    return all(same_bytes(one.files[path], other.files[path]) for path in one.files.keys() & other.files.keys())
+
+
 def merge(known: Pin | None, new: Pin) -> Pin:
     """Return ``new`` joined with what was ``known`` of the same commit; a file keeps the CID it was pinned with."""
     first = known or new

@@ -58,10 +58,10 @@ class Brought:
 
 
 class PinnedRepo:
-    """One pin, in one hub cache."""
+    """One pin, in one hub cache; ``holder`` is the lockfile that names it, or nothing."""
 
-    def __init__(self, pin: Pin, means: Means, cache: RepoCache, revision: str) -> None:
-        self.pin, self.cache, self.revision = pin, cache, revision
+    def __init__(self, pin: Pin, means: Means, cache: RepoCache, revision: str, holder: str = "") -> None:
+        self.pin, self.cache, self.revision, self.holder = pin, cache, revision, holder
         self._means = means
         self._adoption = Adoption(means.catalog, cache, pin.repo, pin.commit, pin.repo_type)
 
@@ -328,11 +328,11 @@ class PinnedRepo:
         return None
 
     def _fall_back(self, path: str, why: str) -> bool:
-        subject = f"{self.pin.repo}/{path}"
+        subject, by = f"{self.pin.repo}/{path}", f" by {self.holder}" if self.holder else ""
         if self._means.strict:
-            raise PinError(subject, f"it is pinned and cannot be served, and nothing else may be: {why}")
-        message = "%s is pinned but not served: %s. Plain transformers goes on."
-        self._means.ledger.warn_once(subject, message, subject, why)
+            raise PinError(subject, f"it is pinned{by} and cannot be served, and nothing else may be: {why}")
+        message = "%s is pinned%s but not served: %s. Plain transformers goes on."
+        self._means.ledger.warn_once(subject, message, subject, by, why)
         self._note(path, "fallbacks", Served(PLAIN, why))
         return False
 

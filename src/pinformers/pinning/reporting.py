@@ -7,6 +7,7 @@ from typing import Any
 
 from pinformers._errors import SourceError
 from pinformers.ipfs.cid import CID
+from pinformers.pinning import access
 from pinformers.pinning.ledger import PLAIN, Served
 from pinformers.pinning.pin import Pin, parse_name
 from pinformers.pinning.pinned import PinnedRepo
@@ -48,9 +49,10 @@ def summary(resolver: Resolver, pin: Pin) -> dict[str, Any]:
         "commit": pin.commit,
         "root": pin.root,
         "files": len(pin.files),
-        "missing": len(pin.others) if pin.listed else None,
+        "missing": len(pin.others) if pin.listed or pin.others else None,
         "bytes": pin.size,
         "origin": pin.origin,
+        "access": access.said(pin),
         "pinned_at": pin.pinned_at,
         "caches": [place.cache_dir for place in resolver.catalog.places(pin)],
     }
@@ -58,8 +60,18 @@ def summary(resolver: Resolver, pin: Pin) -> dict[str, Any]:
 
 def explanation(resolver: Resolver, repo: str, revision: str | None) -> dict[str, Any]:
     """Return, file by file, from where a model would be served, or was in this process, and why."""
+    pinned = looked_up(resolver, repo, revision)
+    return explained(resolver, repo, revision, pinned)
+
+
+def looked_up(resolver: Resolver, repo: str, revision: str | None) -> PinnedRepo | None:
+    """Return the pin that would answer, and record nothing of it: a question changes nothing."""
     name, repo_type = parse_name(repo)
-    pinned = resolver.find(name, revision, repo_type=repo_type)
+    return resolver.find(name, revision, repo_type=repo_type, note=False)
+
+
+def explained(resolver: Resolver, repo: str, revision: str | None, pinned: PinnedRepo | None) -> dict[str, Any]:
+    """Return what ``explanation`` does, of a pin that was looked up."""
     said: dict[str, Any] = {"model": repo, "revision": revision or "main", "pinned": pinned is not None}
     if pinned is None:
         on_miss = resolver.policy.on_miss
@@ -91,17 +103,19 @@ def explanation(resolver: Resolver, repo: str, revision: str | None) -> dict[str
 def _named(resolver: Resolver, pinned: PinnedRepo) -> str:
     """Say who names the pin, and how old the word on a branch is."""
     pin = pinned.pin
-    why = f"the local catalog pins it since {pin.pinned_at}"
+    why = [f"the local catalog pins it since {pin.pinned_at}"] if pin.pinned_at else []
     if pin.origin == "ipfs":
-        return f"its CID says what it is; {why}"
-    if resolver.lookup.holds(pin, pinned.revision):
-        why = f"the lockfile names it; {why}"
+        return "; ".join(["its CID says what it is", *why])
+    if pinned.holder:
+        why = [f"the lockfile names it ({pinned.holder})", *why]
     elif pin.learned:
-        why = f"{pin.learned} named it; {why}"
+        why = [f"{pin.learned} named it", *(f"it is pinned there since {pin.pinned_at}" for _ in why)]
     seen = resolver.catalog.ref(pin.repo, pinned.revision, pin.repo_type)
-    if seen is None or seen[0] != pin.commit:
-        return why
-    return f"{why}; {pinned.revision} was seen at this commit {_age(seen[1])} ago, `pinformers refresh` asks the hub"
+    # Of a folder the hub knows nothing.
+    if seen is not None and seen[0] == pin.commit and pin.origin == "hub":
+        age = _age(seen[1])
+        why.append(f"{pinned.revision} was seen at this commit {age} ago, `pinformers refresh` asks the hub")
+    return "; ".join(why)
 
 
 def _age(moment: int) -> str:
@@ -134,17 +148,26 @@ def _would(resolver: Resolver, pinned: PinnedRepo, path: str) -> Served:
         return Served("hub cache", "unchanged since it was hashed")
     if state == "changed":
         return Served("hub cache", "it looks unlike its record: served only if hashing it finds the pinned bytes")
-    names = [source.name for source in resolver.sources if _has(source, pinned.pin.files[path].cid)]
-    names += ["hub"] if pinned.hub_allowed else []
-    return Served(" or ".join(names) or "nobody", "it is not in the hub cache")
+    for source in resolver.sources:
+        if _has(source, pinned.pin.files[path].cid):
+            return Served(source.name, "it is not in the hub cache; its blocks lie elsewhere on this machine")
+    asked = [_described(source) for source in resolver.sources if not getattr(source, "local", False)]
+    asked += ["the hub"] if pinned.hub_allowed else []
+    if not asked:
+        return Served("nobody", "it is not on this machine, and the settings name nobody who could be asked")
+    return Served("not here", f"a load would ask {', then '.join(asked)}")
 
 
 def _has(source: Source, cid: str) -> bool:
-    """Whether a source has at least the root of a file; one that may be elsewhere is not asked."""
+    """Whether a source of this machine has at least the root of a file; whoever is elsewhere is not asked."""
     try:
-        return not getattr(source, "local", False) or source.block(CID.parse(cid)) is not None
+        return getattr(source, "local", False) and source.block(CID.parse(cid)) is not None
     except SourceError:
         return False
+
+
+def _described(source: Source) -> str:
+    return source.name if getattr(source, "expected", True) else f"{source.name} (if one runs here)"
 
 
 def _other(resolver: Resolver, pinned: PinnedRepo, path: str) -> dict[str, Any]:

@@ -123,9 +123,18 @@ class Resolver:
         return self._referred(pin, name, cache_dir)
 
     def find(
-        self, repo: str, revision: str | None, *, repo_type: str = "model", cache_dir: str | None = None
+        self,
+        repo: str,
+        revision: str | None,
+        *,
+        repo_type: str = "model",
+        cache_dir: str | None = None,
+        note: bool = True,
     ) -> PinnedRepo | None:
-        """Return the pin of a revision, or None; raises NotLocked where the lockfile refuses the model."""
+        """Return the pin of a revision, or None; raises NotLocked where the lockfile refuses the model.
+
+        What a lockfile or a shared catalog names is recorded, unless ``note`` is false.
+        """
         reference = Reference.parse(repo)
         if reference is not None:
             known = self.references.known(reference)
@@ -135,15 +144,16 @@ class Resolver:
             raise NotLocked(full_name(repo, repo_type), name, "pinformers.lock")
         # Lockfiles and shared catalogs speak of models only.
         others = self.lookup if repo_type == "model" else None
-        pin = others.locked(repo, name) if others is not None else None
+        pin = others.locked(repo, name, note=note) if others is not None else None
+        holder = others.holder(pin, name) if others is not None and pin is not None else ""
         if pin is None:
             commit = self.commit(repo, revision, repo_type=repo_type, cache_dir=cache_dir)
             pin = self.catalog.pin(repo, commit, repo_type) if commit is not None else None
         if (pin is None or not pin.files) and others is not None:
-            pin = others.shared(check_repo(repo), name)
+            pin = others.shared(check_repo(repo), name, note=note)
         if pin is None or not pin.files:
             return None
-        return PinnedRepo(pin, self._means(self.sources), self._cache(repo, repo_type, cache_dir), name)
+        return PinnedRepo(pin, self._means(self.sources), self._cache(repo, repo_type, cache_dir), name, holder)
 
     def commit(
         self, repo: str, revision: str | None, *, repo_type: str = "model", cache_dir: str | None = None

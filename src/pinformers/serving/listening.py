@@ -13,6 +13,8 @@ from types import FrameType
 from pinformers._errors import ServeError
 
 _BACKLOG = 128
+# Each with an address that nobody has (RFC 5737, RFC 3849).
+_EVERYWHERE = {"0.0.0.0": "192.0.2.1", "::": "2001:db8::1"}
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -47,6 +49,26 @@ def url(scheme: str, bound: socket.socket) -> str:
     host, port = bound.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def urls_for_others(scheme: str, bound: socket.socket) -> list[str]:
+    """Return the URLs by which other machines may reach a socket: of one that listens on every address, by a guess."""
+    host, port = bound.getsockname()[:2]
+    if host not in _EVERYWHERE:
+        return [url(scheme, bound)]
+    names = [name for name in (_outward(bound.family, _EVERYWHERE[host]), socket.gethostname()) if name]
+    return [f"{scheme}://[{name}]:{port}" if ":" in name else f"{scheme}://{name}:{port}" for name in names]
+
+
+def _outward(family: socket.AddressFamily | int, elsewhere: str) -> str:
+    """Return the address that this machine would speak from to ``elsewhere``; empty where no way leads out."""
+    with socket.socket(family, socket.SOCK_DGRAM) as asked:
+        try:
+            # Of UDP, this sends nothing: it only looks at the routes. A machine's name would be asked of DNS.
+            asked.connect((elsewhere, 9))
+        except OSError:
+            return ""
+        return str(asked.getsockname()[0])
 
 
 def shut(client: socket.socket) -> None:

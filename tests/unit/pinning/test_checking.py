@@ -132,6 +132,17 @@ def test_a_repair_fetches_from_another_copy_on_this_machine(resolver: Resolver, 
     )
 
 
+def test_a_spoiled_blob_without_its_link_is_repaired_at_once(
+    resolver: Resolver, theirs: Pin, hub: HubStub, tmp_path: Path
+) -> None:
+    target = spoil(resolver, theirs, "config.json")
+    only_bad(resolver, theirs).file.unlink()
+    assert only_bad(resolver, theirs).state == "missing"
+    assert repair(resolver, only_bad(resolver, theirs)) == "hub"
+    assert {finding.state for finding in findings(resolver, theirs)} == {"good"}
+    assert target.read_bytes() == FILES["config.json"]
+
+
 def test_a_repair_that_nobody_can_make_leaves_the_bytes_and_says_so(resolver: Resolver, ours: Pin) -> None:
     spoil(resolver, ours)
     bad = only_bad(resolver, ours)

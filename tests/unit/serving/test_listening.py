@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from pinformers._errors import ServeError
-from pinformers.serving.listening import listen, until_signalled, url
+from pinformers.serving.listening import listen, until_signalled, url, urls_for_others
 
 
 def test_a_socket_of_ones_own_port_and_its_url() -> None:
@@ -22,7 +22,13 @@ def test_a_socket_of_ones_own_port_and_its_url() -> None:
 
 def test_an_address_of_every_network_is_written_as_this_machines() -> None:
     with listen("0.0.0.0", 0) as bound:
-        assert url("https", bound) == f"https://127.0.0.1:{bound.getsockname()[1]}"
+        port = bound.getsockname()[1]
+        assert url("https", bound) == f"https://127.0.0.1:{port}"
+        others = urls_for_others("https", bound)
+        assert others[-1] == f"https://{socket.gethostname()}:{port}"
+        assert not any("127.0.0.1" in place or "0.0.0.0" in place for place in others)
+    with listen("127.0.0.1", 0) as bound:
+        assert urls_for_others("http", bound) == [url("http", bound)]
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/net/if_inet6"), reason="needs IPv6")
