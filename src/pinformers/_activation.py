@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -80,7 +81,11 @@ class Handle:
         """Mark the end and stop the recorder between two chunks."""
         self._active, self._reason = False, reason
         if self._resolver is not None:
-            self._resolver.recorder.close()
+            self._resolver.close()
+
+    def forked(self) -> None:
+        """Be the handle of a forked child, which builds a resolver of its own: with sources come many more locks."""
+        self._lock, self._resolver = threading.RLock(), None
 
     def judge(self) -> _gate.Verdict:
         """Ask the gate again."""
@@ -118,11 +123,16 @@ class _State:
         with self._lock:
             self._handles.append(handle)
             self.reason = handle.reason
-            if self._hook is None:
-                self._hook = ImportHook(self.current, self.loading, self)
-                self._hook.install()
-            else:
-                self._hook.widen()
+            try:
+                if self._hook is None:
+                    self._hook = ImportHook(self.current, self.loading, self)
+                    self._hook.install()
+                else:
+                    self._hook.widen()
+            except BaseException:
+                # Nobody gets the handle.
+                self.leave(handle, "not enabled")
+                raise
 
     def leave(self, handle: Handle, reason: str) -> None:
         with self._lock:
@@ -134,6 +144,12 @@ class _State:
                 hook.undo()
                 self.reason = reason
             self.show()
+
+    def forked(self) -> None:
+        """Start afresh in a forked child: a thread that is not there may have held our locks."""
+        self._lock = threading.RLock()
+        for handle in self._handles:
+            handle.forked()
 
     def leave_all(self, reason: str) -> None:
         for handle in reversed(list(self._handles)):
@@ -213,6 +229,8 @@ class _State:
 
 
 _STATE = _State()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_STATE.forked)
 
 
 def step_aside() -> None:

@@ -37,6 +37,7 @@ def user(name: str) -> ModuleType:
 
 def undo() -> Any:
     import pinformers
+    from pinformers.importing.standing_in import stands_in
 
     early = user("early")
     import huggingface_hub._snapshot_download
@@ -59,7 +60,7 @@ def undo() -> Any:
         "changed": changed,
         "same while on": same,
         "late": late_ids,
-        "unwrapped": not hasattr(early.hf_hub_download, "__pinformers__"),
+        "unwrapped": not stands_in(early.hf_hub_download),
         "here": all(map(os.path.exists, paths)),
     }
 
@@ -121,8 +122,10 @@ def untouched() -> Any:
     import huggingface_hub._snapshot_download as snapshots
     from huggingface_hub import file_download, hf_api
 
+    from pinformers.importing.standing_in import stands_in
+
     functions = [file_download.hf_hub_download, snapshots.snapshot_download, *vars(hf_api.HfApi).values()]
-    return [getattr(function, "__name__", "") for function in functions if hasattr(function, "__pinformers__")]
+    return [getattr(function, "__name__", "") for function in functions if stands_in(function)]
 
 
 def transformers() -> Any:
@@ -163,6 +166,19 @@ def written() -> Any:
     api.create_commit(REPO, [], commit_message="None")
     after = hf_hub_download(REPO, "config.json"), sorted(list_repo_files(REPO))
     return [[os.path.basename(os.path.dirname(path)), files] for path, files in (before, after)]
+
+
+def pushed() -> Any:
+    """The same through transformers."""
+    from huggingface_hub import HfApi
+    from transformers import AutoConfig
+
+    import pinformers
+
+    before = AutoConfig.from_pretrained(REPO).hidden_size
+    hits = pinformers.get_status()["hits"]
+    HfApi(token="hf_any").create_commit(REPO, [], commit_message="None")
+    return [hits, before, AutoConfig.from_pretrained(REPO).hidden_size]
 
 
 def refused() -> Any:

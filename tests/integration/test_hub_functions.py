@@ -103,3 +103,42 @@ def test_every_call_answers_as_plain(hub: HubStub, tmp_path: Path) -> None:
     log = tmp_path / "connections.log"
     run(offline(pinned, log), commit, *NEEDS_THE_HUB, *ASKED_FIRST)
     assert not log.exists(), log.read_text()
+
+
+PART = """
+import pinformers
+from huggingface_hub import HfApi, hf_hub_download
+HfApi().model_info("org/model")
+hf_hub_download("org/model", "config.json")
+assert pinformers.flush(30)
+"""
+WHOLE = """
+import json, os, sys
+from huggingface_hub import snapshot_download
+
+def files(folder):
+    found = (os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)
+    return sorted(os.path.relpath(path, folder) for path in found if ".cache" not in path)
+
+here = os.path.join(os.environ["HOME"], "here")
+print(json.dumps([
+    files(snapshot_download("org/model")),
+    files(snapshot_download("org/model", allow_patterns=(name for name in ["*.md"]), local_dir=here)),
+    files(snapshot_download("org/model", ignore_patterns=iter(["sub/*"]), local_dir=here + "2")),
+]))
+"""
+
+
+def test_a_snapshot_is_whole_where_a_part_was_pinned_and_patterns_are_read_once(hub: HubStub, tmp_path: Path) -> None:
+    publish(hub)
+    env = clean_env(tmp_path, HF_ENDPOINT=hub.url) | ON
+    done = subprocess.run([sys.executable, "-c", PART], env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    # The second time all of it is pinned.
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", WHOLE], env=env, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        rest = [name for name in sorted(FILES) if not name.startswith("sub/")]
+        assert json.loads(done.stdout) == [sorted(FILES), ["README.md"], rest]
+        shutil.rmtree(tmp_path / "here")
+        shutil.rmtree(tmp_path / "here2")

@@ -137,6 +137,14 @@ def test_who_wrote_reads_what_was_written(hub: HubStub, tmp_path: Path) -> None:
     assert after == [new, ["config.json"]]
 
 
+@pytest.mark.parametrize("scope", ["transformers", "hub"])
+def test_who_wrote_loads_what_was_written(scope: str, hub: HubStub, tmp_path: Path) -> None:
+    for size in (16, 32):
+        hub.add("org/model", {"config.json": json.dumps({"model_type": "bert", "hidden_size": size}).encode()})
+        found = run("pushed", tmp_path, hub, PINFORMERS="1", PINFORMERS_SCOPE=scope)[0]
+    assert found == [1, 16, 32]
+
+
 def test_what_is_not_pinned_is_refused(hub: HubStub, tmp_path: Path) -> None:
     publish(hub)
     run("started", tmp_path, hub, **ON)

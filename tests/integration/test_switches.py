@@ -40,7 +40,7 @@ STATUS = {
     *("enabled", "applied", "scope", "patched_classes", "should_patch", "reason", "displaced", "versions"),
     *("cache_dir", "state_dir", "sources", "on_miss", "pins", "bytes", "hits", "misses", "fallbacks"),
 }
-ROUTED = ("cached_files", "resolve_revision", "list_repo_templates", "has_file", "hf_api")
+ROUTED = ("cached_files", "resolve_revision", "list_repo_templates", "has_file", "hf_api", "auto_conversion")
 # What transformers imports on the way to a model, and what takes longest.
 PRELOADED = ("torch._dynamo", "scipy.stats", "sklearn.metrics", "accelerate", "PIL.Image", "jinja2", "trio")
 Scene = Callable[..., None]
@@ -148,8 +148,11 @@ def is_ours(value: object) -> bool:
     function = (
         getattr(value, "__func__", value) if isinstance(value, classmethod | staticmethod | MethodType) else value
     )
-    marked = getattr(function, "__pinformers__", False)
-    return isinstance(function, FunctionType) and (marked or "/pinformers/importing/" in function.__code__.co_filename)
+    from pinformers.importing.standing_in import stands_in
+
+    return isinstance(function, FunctionType) and (
+        stands_in(function) or "/pinformers/importing/" in function.__code__.co_filename
+    )
 
 
 def watched() -> Iterator[tuple[str, ModuleType]]:
@@ -689,6 +692,187 @@ def test_what_others_patched_stays_theirs() -> None:
     handle.disable()
     assert vars(AutoConfig)["from_pretrained"] is theirs
     assert traces() == []
+
+
+@scene
+def test_what_others_put_in_huggingface_hub_stays_theirs() -> None:
+    from unittest import mock
+
+    import huggingface_hub
+
+    import pinformers
+
+    def theirs(*_: object) -> str:
+        return "theirs"
+
+    with (
+        mock.patch("huggingface_hub.hf_hub_download") as download,
+        mock.patch("huggingface_hub.HfApi.repo_exists") as ask,
+    ):
+        handle = pinformers.enable()
+        assert importlib.import_module("transformers.utils.hub")
+        assert huggingface_hub.hf_hub_download is download and huggingface_hub.HfApi.repo_exists is ask
+        huggingface_hub.HfApi().repo_exists(REPO)
+        ask.assert_called_once_with(REPO)
+    assert is_ours(sys.modules["huggingface_hub.file_download"].hf_hub_download)
+    huggingface_hub.hf_hub_download = huggingface_hub.model_info = theirs
+    handle.disable()
+    assert huggingface_hub.hf_hub_download is huggingface_hub.model_info is theirs
+    assert traces() == []
+
+
+@scene
+def test_a_warning_names_the_file_of_the_caller() -> None:
+    import warnings
+
+    from transformers import BertModel, PreTrainedModel
+
+    import pinformers
+
+    before = vars(PreTrainedModel)["from_pretrained"]
+
+    def warned() -> list[str]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with contextlib.suppress(OSError):
+                BertModel.from_pretrained("tiny/nowhere", tp_plan="auto")
+        return [f"{seen.filename} {seen.message}" for seen in caught]
+
+    off = warned()
+    with pinformers.enable():
+        assert vars(PreTrainedModel)["from_pretrained"] is before
+        assert is_ours(vars(PreTrainedModel)["_load_pretrained_model"])
+        assert warned() == off
+
+
+# -- ends that meet something ---------------------------------------------------------------------------------
+
+
+@scene
+def test_an_enabling_that_fails_leaves_nothing() -> None:
+    import transformers
+
+    import pinformers
+    from pinformers.importing.routing import Route
+
+    assert transformers.AutoModel
+    before = Snapshot()
+    whole = Route.executed
+
+    def fails(self: Any, name: str, module: ModuleType) -> None:
+        whole(self, name, module)
+        if name.endswith("modeling_auto"):
+            raise KeyboardInterrupt
+
+    Route.executed = fails  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        pinformers.enable()
+    assert (status()["enabled"], status()["applied"], before.changes(), traces()) == (False, False, [], [])
+
+
+@scene
+def test_what_stands_for_transformers_and_is_no_module_is_left_alone() -> None:
+    from types import SimpleNamespace
+    from unittest import mock
+
+    import pinformers
+
+    for stranger in (mock.MagicMock(), SimpleNamespace(AutoModel=1), 1):
+        with mock.patch.dict(sys.modules, {"transformers": stranger}), pinformers.enable(log="off"):
+            assert (status()["enabled"], status()["applied"]) == (True, False)
+
+
+@scene
+def test_a_spec_that_was_found_before_the_end_is_executed_plain_after_it() -> None:
+    import pinformers
+    from pinformers.importing.hook import ImportHook
+
+    handle = pinformers.enable()
+    spec = importlib.util.find_spec("transformers")
+    assert spec is not None and spec.loader is not None
+    handle.disable()
+    seen: list[object] = []
+    ImportHook._take_in = lambda self, *_: seen.append(self)  # type: ignore[method-assign]
+    with pinformers.enable():
+        sys.modules["transformers"] = module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        from transformers import AutoModel
+    assert AutoModel and traces() == []
+    # Its own hook has ended, and does not begin again.
+    assert len(set(map(id, seen))) == 1
+
+
+@scene
+def test_an_end_in_the_middle_of_an_import_leaves_nothing() -> None:
+    import pinformers
+    from pinformers.importing.routing import Route
+    from pinformers.importing.swaps import Swaps
+
+    # Wherever it is: each of these in its turn finds all undone when it has just begun, and goes on.
+    for name, cls in (("_install_client", Route), ("executed", Route), ("place", Swaps), ("function", Swaps)):
+        child = os.fork()
+        if child:
+            assert os.waitpid(child, 0)[1] == 0, name
+            continue
+        whole: Any = getattr(cls, name)
+        ends: list[threading.Thread] = []
+
+        def met(self: Any, *args: Any, whole: Any = whole, ends: Any = ends) -> Any:
+            if not ends:
+                ends.append(threading.Thread(target=pinformers.disable))
+                ends[0].start()
+                ends[0].join()
+            return whole(self, *args)
+
+        setattr(cls, name, met)
+        pinformers.enable()
+        from transformers import AutoConfig
+
+        left = traces()
+        assert ends and AutoConfig and left == [], left
+        os._exit(0)
+
+
+@scene
+def test_a_fork_while_another_thread_holds_our_locks() -> None:
+    import signal
+
+    import pinformers
+    from pinformers import _activation, _composition
+
+    pin_config()
+    pinformers.enable()
+    import transformers
+
+    build, held, go = _composition.build_resolver, threading.Event(), threading.Event()
+
+    def slow(*args: Any) -> Any:
+        with _activation._STATE._lock:
+            held.set()
+            go.wait()
+            return build(*args)
+
+    _composition.build_resolver = slow
+    other = threading.Thread(target=load)
+    other.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        _composition.build_resolver = build
+        load()
+        assert status()["hits"] == 1
+        # Deep in a resolver are locks, too; the next child builds one anew.
+        before = _activation._STATE.current()
+        if os.fork() == 0:
+            os._exit(_activation._STATE.current() is before)
+        assert os.wait()[1] == 0
+        pinformers.disable()
+        assert not wrapped(transformers.AutoConfig)
+        os._exit(0)
+    go.set()
+    other.join()
+    assert os.waitpid(child, 0)[1] == 0
 
 
 # -- status ---------------------------------------------------------------------------------------------------

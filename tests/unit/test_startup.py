@@ -38,10 +38,11 @@ print("after", file=sys.stderr, flush=True)
 hooks = [type(finder).__module__ for finder in sys.meta_path if type(finder).__module__.startswith("pinformers")]
 wrapper = vars(transformers.AutoConfig)["from_pretrained"].__func__
 import pinformers
+from pinformers.importing.standing_in import stands_in
 status = pinformers.get_status()
 print(json.dumps({
     "hooks": hooks,
-    "wrapped": getattr(wrapper, "__pinformers__", False),
+    "wrapped": stands_in(wrapper),
     "module": type(transformers).__dict__.get("__reduce__").__module__,
     "status": {name: status[name] for name in ("enabled", "applied", "should_patch", "reason", "patched_classes")},
 }))
@@ -283,8 +284,9 @@ import transformers.processing_utils
 assert sys.modules["transformers"] is not first, "the trap is gone: this test has lost its point"
 importlib.reload(sys.modules["transformers"])
 import transformers
-assert transformers.AutoConfig.from_pretrained.__pinformers__
 import pinformers
+from pinformers.importing.standing_in import stands_in
+assert stands_in(transformers.AutoConfig.from_pretrained)
 pinformers.enable()
 print(len(pinformers.get_status()["patched_classes"]))
 """

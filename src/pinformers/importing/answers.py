@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from typing import Any
 
 from pinformers.importing import hub_types
 from pinformers.importing.calls import Call, commit_of, names_repo
+from pinformers.importing.heard import Heard
 from pinformers.importing.protocols import Pinned, Resolver
 from pinformers.importing.swaps import Function
 
@@ -24,8 +24,8 @@ class Answers:
     itself, it gets from there.
     """
 
-    def __init__(self, current: Callable[[], Resolver | None], *, references: bool = False) -> None:
-        self._current, self._references = current, references
+    def __init__(self, current: Callable[[], Resolver | None], heard: Heard, *, references: bool = False) -> None:
+        self._current, self._heard, self._references = current, heard, references
         self.downloads_one = False
         """Whether ``cached_files`` asks ``hf_hub_download`` for a single file, as in 4.57."""
 
@@ -38,12 +38,13 @@ class Answers:
             return resolver, referred
         if self._references or not names_repo(call.repo):
             return None, None
+        if self._heard.written(call.repo, call.revision, call.repo_type):
+            return resolver, None
         return resolver, resolver.resolve(call.repo, call.revision, repo_type=call.repo_type, cache_dir=call.cache_dir)
 
     # -- transformers.utils.hub -------------------------------------------------------------------------------
 
     def cached_files(self, original: Function) -> Function:
-        @functools.wraps(original)
         def cached_files(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="path_or_repo_id")
             resolver, pinned = self._ask(call)
@@ -64,7 +65,6 @@ class Answers:
         return cached_files
 
     def hf_hub_download(self, original: Function) -> Function:
-        @functools.wraps(original)
         def hf_hub_download(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="repo_id")
             _, pinned = self._ask(call)
@@ -80,7 +80,6 @@ class Answers:
         return hf_hub_download
 
     def snapshot_download(self, original: Function) -> Function:
-        @functools.wraps(original)
         def snapshot_download(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="repo_id")
             _, pinned = self._ask(call)
@@ -93,7 +92,6 @@ class Answers:
         return snapshot_download
 
     def file_exists(self, original: Function) -> Function:
-        @functools.wraps(original)
         def file_exists(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="repo_id")
             _, pinned = self._ask(call)
@@ -104,7 +102,6 @@ class Answers:
         return file_exists
 
     def resolve_revision(self, original: Function) -> Function:
-        @functools.wraps(original)
         def resolve_revision(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="path_or_repo_id" if not self._references else "repo_id")
             resolver, pinned = self._ask(call)
@@ -115,7 +112,6 @@ class Answers:
         return resolve_revision
 
     def list_repo_templates(self, original: Function) -> Function:
-        @functools.wraps(original)
         def list_repo_templates(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="repo_id")
             resolver, pinned = self._ask(call)
@@ -128,7 +124,6 @@ class Answers:
         return list_repo_templates
 
     def has_file(self, original: Function) -> Function:
-        @functools.wraps(original)
         def has_file(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="path_or_repo")
             resolver, pinned = self._ask(call)
@@ -142,7 +137,6 @@ class Answers:
     # -- the hub's API ------------------------------------------------------------------------------------------
 
     def model_info(self, original: Function) -> Function:
-        @functools.wraps(original)
         def model_info(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="repo_id")
             resolver, pinned = self._ask(call)
@@ -157,31 +151,32 @@ class Answers:
         return model_info
 
     def list_repo_tree(self, original: Function) -> Function:
-        @functools.wraps(original)
         def list_repo_tree(*args: Any, **kwargs: Any) -> Iterator[Any]:
             call = Call(original, args, kwargs, repo="repo_id")
             resolver, pinned = self._ask(call)
+            folder, recursive = str(call.get("path_in_repo") or ""), bool(call.get("recursive"))
             if pinned is not None and pinned.listing is not None and not call.get("expand"):
-                yield from hub_types.tree(
-                    pinned.listing, str(call.get("path_in_repo") or ""), bool(call.get("recursive"))
-                )
-                return
+                return hub_types.tree(pinned.listing, folder, recursive)
             hub_types.forbid(call.repo, pinned or resolver)
             commit = commit_of(call.get("revision"))
             if commit is not None:
                 # A ResolvedRevision is sent as the branch that it was; the branch may have moved on since.
                 call.put("revision", commit)
-            entries = []
-            for entry in call.run():
-                entries.append(entry)
-                yield entry
-            if resolver is not None and commit and call.get("recursive") and not call.get("path_in_repo"):
-                resolver.listed(str(call.repo), commit, repo_type=call.repo_type, entries=entries)
+            # What the original says of its arguments, it says now; it asks when the first entry is wanted.
+            entries = call.run()
+            return self._listed(resolver, call, commit, entries) if commit and recursive and not folder else entries
 
         return list_repo_tree
 
+    def _listed(self, resolver: Resolver | None, call: Call, commit: str, entries: Iterator[Any]) -> Iterator[Any]:
+        complete = []
+        for entry in entries:
+            complete.append(entry)
+            yield entry
+        if resolver is not None:
+            resolver.listed(str(call.repo), commit, repo_type=call.repo_type, entries=complete)
+
     def list_repo_files(self, original: Function) -> Function:
-        @functools.wraps(original)
         def list_repo_files(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="repo_id")
             resolver, pinned = self._ask(call)
@@ -201,7 +196,6 @@ class Answers:
         return list_repo_files
 
     def repo_exists(self, original: Function) -> Function:
-        @functools.wraps(original)
         def repo_exists(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="repo_id")
             resolver, pinned = self._ask(call)
@@ -213,7 +207,6 @@ class Answers:
         return repo_exists
 
     def auto_conversion(self, original: Function) -> Function:
-        @functools.wraps(original)
         def auto_conversion(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="pretrained_model_name_or_path")
             # Beside a .bin load a thread asks the hub to convert; for a pinned model there is no need.
@@ -229,7 +222,6 @@ class Answers:
     # -- transformers.dynamic_module_utils --------------------------------------------------------------------
 
     def get_cached_module_file(self, original: Function) -> Function:
-        @functools.wraps(original)
         def get_cached_module_file(*args: Any, **kwargs: Any) -> Any:
             # Modules are named after the repo, and not every reference can be a module's name.
             call = Call(original, args, kwargs, repo="pretrained_model_name_or_path")

@@ -9,27 +9,26 @@ import sys
 from collections.abc import Callable
 
 from pinformers.importing.downloads import Downloads
-from pinformers.importing.everywhere import Everywhere, loaded
 from pinformers.importing.heard import Heard
 from pinformers.importing.protocols import Resolver
 from pinformers.importing.questions import Questions
-from pinformers.importing.swaps import Wrap
+from pinformers.importing.swaps import Swaps, Wrap, executing, loaded, namespace
 
 CLIENT = "huggingface_hub"
 DOWNLOAD, SNAPSHOT, API = f"{CLIENT}.file_download", f"{CLIENT}._snapshot_download", f"{CLIENT}.hf_api"
 HOMES = (DOWNLOAD, SNAPSHOT, API)
 INFOS = ("model_info", "dataset_info", "space_info")
-METHODS = (*INFOS, "file_exists", "resolve_revision", "get_paths_info", "create_commit")
+METHODS = (*INFOS, "file_exists", "resolve_revision", "get_paths_info")
 
 
 class ClientRoute:
     """Wrappers for huggingface_hub's own functions; they pass through while ``everything()`` is false."""
 
-    def __init__(self, current: Callable[[], Resolver | None], everything: Callable[[], bool]) -> None:
-        heard = Heard()
+    def __init__(self, current: Callable[[], Resolver | None], everything: Callable[[], bool], heard: Heard) -> None:
+        self._heard = heard
         self._downloads = Downloads(current, everything, heard)
         self._questions = Questions(current, everything, heard)
-        self._everywhere = Everywhere()
+        self._swaps = Swaps()
         self._done: set[str] = set()
         self.installed = False
 
@@ -45,29 +44,30 @@ class ClientRoute:
             module = sys.modules[name]
             if name == API:
                 for method, wrap in self._methods(module.HfApi):
-                    self._everywhere.method(module.HfApi, method, wrap)
+                    self._swaps.method(module.HfApi, method, wrap)
             elif name == SNAPSHOT:
-                self._everywhere.function(module, "snapshot_download", self._downloads.snapshot_download)
+                self._swaps.function(module, "snapshot_download", self._downloads.snapshot_download)
             else:
-                self._everywhere.function(module, "hf_hub_download", self._downloads.hf_hub_download)
-                self._everywhere.function(module, "get_hf_file_metadata", self._questions.get_hf_file_metadata)
-        self._everywhere.place([sys.modules[executed]] if fresh == [executed] else loaded())
+                self._swaps.function(module, "hf_hub_download", self._downloads.hf_hub_download)
+                self._swaps.function(module, "get_hf_file_metadata", self._questions.get_hf_file_metadata)
+        self._swaps.place([sys.modules[executed]] if fresh == [executed] else loaded())
         self._done.update(fresh)
         if SNAPSHOT in fresh:
-            self._everywhere.here(sys.modules[SNAPSHOT], "hf_hub_download", self._downloads.file_of_snapshot)
+            self._swaps.here(sys.modules[SNAPSHOT], "hf_hub_download", self._downloads.file_of_snapshot)
         self.installed = True
 
     def _methods(self, api: type) -> list[tuple[str, Wrap]]:
         tree = "_iter_repo_tree_pages" if "_iter_repo_tree_pages" in vars(api) else "list_repo_tree"
-        return [(name, getattr(self._questions, name)) for name in (*METHODS, tree)]
+        asked = [(name, getattr(self._questions, name)) for name in (*METHODS, tree)]
+        return [*asked, ("create_commit", self._heard.create_commit)]
 
     def undo(self) -> None:
         """Leave huggingface_hub, and whoever holds something of it, as they were."""
-        self._everywhere.undo()
+        self._swaps.undo()
         self._done.clear()
         self.installed = False
 
 
 def _stands(name: str) -> bool:
     module = sys.modules.get(name)
-    return module is not None and not getattr(getattr(module, "__spec__", None), "_initializing", False)
+    return bool(namespace(module)) and not executing(module)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pinformers.importing import hub_types
 from pinformers.importing.answers import Answers
 from pinformers.importing.calls import PLAIN, Call, answered_by, names_repo, within
-from pinformers.importing.heard import Heard, files_of
+from pinformers.importing.heard import Heard, Recent, files_of
 from pinformers.importing.protocols import Pinned, Resolver
 from pinformers.importing.questions import About, elsewhere
 from pinformers.importing.swaps import Function
@@ -21,13 +21,12 @@ class Downloads:
 
     def __init__(self, current: Callable[[], Resolver | None], everything: Callable[[], bool], heard: Heard) -> None:
         self._current, self._everything, self._heard = current, everything, heard
-        self._references = Answers(current, references=True)
-        self._snapshots: dict[tuple[str, str, str], Pinned] = {}
+        self._references = Answers(current, heard, references=True)
+        self._snapshots: Recent[tuple[str, str, str], Pinned] = Recent()
 
     def hf_hub_download(self, original: Function) -> Function:
         referring = self._references.hf_hub_download(original)
 
-        @functools.wraps(original)
         def hf_hub_download(*args: Any, **kwargs: Any) -> Any:
             if within() is not None:
                 return original(*args, **kwargs)
@@ -41,21 +40,19 @@ class Downloads:
     def snapshot_download(self, original: Function) -> Function:
         referring = self._references.snapshot_download(original)
 
-        @functools.wraps(original)
         def snapshot_download(*args: Any, **kwargs: Any) -> Any:
             if within() is not None:
                 return original(*args, **kwargs)
             if not self._everything():
                 return referring(*args, **kwargs)
             call = Call(original, args, kwargs, repo="repo_id")
-            return self._download(call, functools.partial(_chosen, call), files_of)
+            return self._download(call, functools.partial(_chosen, call), files_of, _alone)
 
         return snapshot_download
 
     def file_of_snapshot(self, original: Function) -> Function:
         """Wrap what the threads of a snapshot call: they are part of it, and do not know that it was answered."""
 
-        @functools.wraps(original)
         def hf_hub_download(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="repo_id")
             with answered_by(self._snapshots.get((call.repo_type, str(call.repo), str(call.revision)), PLAIN)):
@@ -64,7 +61,11 @@ class Downloads:
         return hf_hub_download
 
     def _download(
-        self, call: Call, paths: Callable[[Pinned], list[str] | None], files: Callable[[str], list[str]]
+        self,
+        call: Call,
+        paths: Callable[[Pinned], list[str] | None],
+        files: Callable[[str], list[str]],
+        alone: Callable[[Call, Pinned], bool] = lambda call, pinned: False,
     ) -> Any:
         resolver, pinned = self._ask(call)
         if resolver is None:
@@ -76,8 +77,8 @@ class Downloads:
             wanted = paths(pinned)
             if wanted is not None and _served(call, pinned, wanted):
                 # What is known of a commit never changes: another snapshot of it may overwrite this, or use it.
-                self._snapshots[call.repo_type, str(call.repo), pinned.commit] = pinned
-                return call.run_within(pinned)
+                self._snapshots.keep((call.repo_type, str(call.repo), pinned.commit), pinned)
+                return call.run_within(pinned, **({"local_files_only": True} if alone(call, pinned) else {}))
         try:
             found = call.run_beyond(pinned or resolver)
         except hub_types.client_errors() as exc:
@@ -110,10 +111,17 @@ def _chosen(call: Call, pinned: Pinned) -> list[str] | None:
     if pinned.listing is None:
         return None
     patterns = {name: call.get(name) for name in ("allow_patterns", "ignore_patterns")}
-    if call.get("local_dir") is None and not call.get("dry_run") and not hub_types.described(pinned.listing):
-        # From 2.4 on the client keeps the listing that it is given; it may not be given half of one.
-        call.put("local_files_only", True)
+    for name, value in patterns.items():
+        if isinstance(value, Iterator):
+            # A generator can be read once, and the original reads it too.
+            patterns[name] = list(value)
+            call.put(name, patterns[name])
     return list(sys.modules["huggingface_hub"].utils.filter_repo_objects(sorted(pinned.listing), **patterns))
+
+
+def _alone(call: Call, pinned: Pinned) -> bool:
+    # From 2.4 on the client keeps the listing that it is given; it may not be given half of one.
+    return call.get("local_dir") is None and not call.get("dry_run") and not hub_types.described(pinned.listing or {})
 
 
 def _served(call: Call, pinned: Pinned, paths: list[str]) -> bool:

@@ -28,6 +28,9 @@ class Relay:
 
     def stand_for(self, loader: Loader) -> Loader:
         """Return the relay of ``loader``, or ``loader`` where none can be made."""
+        if "_relayed" in vars(type(loader)):
+            # Somebody kept a spec of ours, or of one who was here before us.
+            loader = cast(Any, loader)._relayed
         base = type(loader)
         try:
             if base not in self._classes:
@@ -60,7 +63,8 @@ class Relay:
             "__class__": property(lambda self: base),
             "__dir__": lambda self: dir(self._relayed),
             "__reduce_ex__": lambda self, protocol: self._relayed.__reduce_ex__(protocol),
-            "create_module": lambda self, spec: self._relayed.create_module(spec),
+            # What the loader has in __slots__ beside its __dict__.
+            "__getattr__": lambda self, name: getattr(object.__getattribute__(self, "_relayed"), name),
             "exec_module": exec_module,
         }
         names = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__}

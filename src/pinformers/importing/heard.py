@@ -4,25 +4,41 @@ from __future__ import annotations
 
 import os
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from pinformers.importing.calls import Call, commit_of
 from pinformers.importing.protocols import Resolver
+from pinformers.importing.standing_in import Function
 
-# A load asks for one repo, or a few (an adapter and its base), before the first file of it comes.
-_KEPT = 8
 _SNAPSHOT = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})(?:[/\\]|$)")
 _Key = tuple[str, str, str]
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Recent(dict[K, V]):
+    """The last few of what was kept; a process that goes through many repos does not grow by it."""
+
+    def __init__(self, most: int = 256) -> None:
+        super().__init__()
+        self._most = most
+
+    def keep(self, key: K, value: V) -> None:
+        self.pop(key, None)
+        self[key] = value
+        while len(self) > self._most:
+            self.pop(next(iter(self)), None)
 
 
 class Heard:
     """A repo that is only asked about leaves no record; one that is loaded has its complete listing from there."""
 
     def __init__(self) -> None:
-        self._facts: OrderedDict[_Key, list[Callable[[Resolver], None]]] = OrderedDict()
-        self._loaded: set[_Key] = set()
-        self._written: set[tuple[str, str]] = set()
+        # A load asks for one repo, or a few (an adapter and its base), before the first file of it comes.
+        self._facts: Recent[_Key, list[Callable[[Resolver], None]]] = Recent(8)
+        self._loaded: Recent[_Key, None] = Recent()
+        self._written: Recent[tuple[str, str], None] = Recent(4096)
 
     def info(self, resolver: Resolver | None, repo: str, commit: str, repo_type: str, info: object) -> None:
         """Take in an account of a repo; one that was loaded before is told of at once."""
@@ -42,13 +58,20 @@ class Heard:
         resolver.seen(repo, call.revision, paths, repo_type=call.repo_type)
         for commit in {match[1] for path in paths if (match := _SNAPSHOT.search(path))}:
             key = (call.repo_type, repo, commit)
-            self._loaded.add(key)
+            self._loaded.keep(key, None)
             for fact in self._facts.pop(key, ()):
                 fact(resolver)
 
-    def wrote(self, repo: str, repo_type: str) -> None:
-        """Take in that this process has committed to a repo."""
-        self._written.add((repo_type, repo))
+    def create_commit(self, original: Function) -> Function:
+        """Wrap what every upload and deletion ends in: who wrote reads what was written, not the pin of before."""
+
+        def create_commit(*args: Any, **kwargs: Any) -> Any:
+            call = Call(original, args, kwargs, repo="repo_id")
+            done = original(*args, **kwargs)
+            self._written.keep((call.repo_type, str(call.repo)), None)
+            return done
+
+        return create_commit
 
     def written(self, repo: str, revision: str | None, repo_type: str) -> bool:
         """Whether a branch may have moved by a commit of this process."""
@@ -60,10 +83,7 @@ class Heard:
         if key in self._loaded:
             fact(resolver)
             return
-        self._facts.setdefault(key, []).append(fact)
-        self._facts.move_to_end(key)
-        while len(self._facts) > _KEPT:
-            self._facts.popitem(last=False)
+        self._facts.keep(key, [*self._facts.get(key, ()), fact])
 
 
 def files_of(found: str) -> list[str]:

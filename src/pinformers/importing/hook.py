@@ -10,13 +10,14 @@ from typing import Protocol
 from pinformers.importing import proxy
 from pinformers.importing.client import CLIENT, ClientRoute
 from pinformers.importing.finder import Finder
+from pinformers.importing.heard import Heard
 from pinformers.importing.protocols import Resolver
 from pinformers.importing.routing import Route
-from pinformers.importing.wrapping import AutoWrappers, Loading, public_auto_classes
+from pinformers.importing.swaps import executing, is_module, namespace
+from pinformers.importing.wrapping import MODELS, WEIGHTS, AutoWrappers, Loading, public_auto_classes
 
 PACKAGE = "transformers"
 AUTO = f"{PACKAGE}.models.auto."
-MODELS = f"{PACKAGE}.modeling_utils"
 
 
 class Events(Protocol):
@@ -39,12 +40,12 @@ class ImportHook:
     """Patch ``transformers``, and where wanted huggingface_hub, when it is imported, or at once when it already is."""
 
     def __init__(self, current: Callable[[], Resolver | None], loading: Loading, events: Events) -> None:
-        self._events = events
-        self._route, self._client = Route(current), ClientRoute(current, events.everything)
+        self._events, heard = events, Heard()
+        self._route, self._client = Route(current, heard, loading), ClientRoute(current, events.everything, heard)
         self._wrappers = AutoWrappers(loading)
         self._finder = Finder(PACKAGE, self._executed, CLIENT)
         self._proxies: list[ModuleType] = []
-        self._unfinished = False
+        self._unfinished = self._ended = False
         self.names: list[str] = []
         self.applied = False
         """Whether ``transformers`` is imported and patched."""
@@ -54,7 +55,7 @@ class ImportHook:
         self._finder.install()
         self.widen()
         module = sys.modules.get(PACKAGE)
-        if module is not None and self._events.importing():
+        if is_module(module) and self._events.importing():
             self._patch_loaded()
             self._finish(module)
 
@@ -69,21 +70,33 @@ class ImportHook:
 
     def undo(self) -> None:
         """Leave the interpreter as it was: meta_path, classes, functions, module objects."""
+        self._ended = True
         self._finder.remove()
         self._wrappers.undo()
         self._route.undo()
         self._client.undo()
         for module in self._proxies:
             proxy.unseat(module)
-        self._proxies.clear()
         self.names, self.applied = [], False
 
     @property
     def displaced(self) -> bool:
-        """Whether somebody took the finder out of ``sys.meta_path``."""
-        return not self._finder.installed
+        """Whether somebody took the finder out of ``sys.meta_path``, or found the package before it was asked."""
+        module = sys.modules.get(PACKAGE)
+        missed = module is not None and not self.applied and not executing(module)
+        return missed or not self._finder.installed
 
     def _executed(self, name: str, module: ModuleType) -> None:
+        # A spec that was found before the end may be executed after it.
+        if not self._ended:
+            try:
+                self._take_in(name, module)
+            finally:
+                # Another thread has undone what it saw. A lock against that would meet those of the import system.
+                if self._ended:
+                    self.undo()
+
+    def _take_in(self, name: str, module: ModuleType) -> None:
         self.widen(name)
         if name.partition(".")[0] == CLIENT:
             return
@@ -100,8 +113,8 @@ class ImportHook:
         if not self.applied and not self._events.importing():
             return
         if module is not executed:
-            self._proxies.append(executed)
             proxy.forward(executed)
+            self._proxies.append(executed)
         # Children that ran while the package was still importing itself were seen before anything was decided.
         self._patch_loaded()
         self._finish(module)
@@ -117,9 +130,12 @@ class ImportHook:
 
     def _patch_loaded(self) -> None:
         self._unfinished = False
-        for name, child in _loaded():
+        # In the order in which they ended: what a module has bound is known by then.
+        for name, child in sys.modules.copy().items():
+            if not name.startswith(f"{PACKAGE}.") or not is_module(child):
+                continue
             # Another thread is still in it, and may have found it before our finder came: look again at the next one.
-            if getattr(getattr(child, "__spec__", None), "_initializing", False):
+            if executing(child):
                 self._unfinished = True
             else:
                 self._patch(name, child)
@@ -129,8 +145,8 @@ class ImportHook:
         if name.startswith(AUTO):
             self._wrappers.wrap_module(module)
         elif name == MODELS:
-            # Concrete classes load through this one: while one does, nothing is hashed beside it.
-            self._wrappers.wrap(vars(module).get("PreTrainedModel"))
+            # Concrete classes load by this: while one does, nothing is hashed beside it.
+            self._wrappers.wrap(namespace(module).get("PreTrainedModel"), method=WEIGHTS)
 
     def _seat(self) -> None:
         # processing_utils runs the package again past every finder and replaces it in sys.modules.
@@ -143,11 +159,3 @@ class ImportHook:
         # A module that ran without our finder (somebody else's came first) is caught here, at the latest.
         if name.startswith("Auto") and f"{PACKAGE}.{name}" in self.names:
             self._wrappers.wrap(value)
-
-
-def _loaded() -> list[tuple[str, ModuleType]]:
-    return [
-        (name, module)
-        for name, module in sys.modules.copy().items()
-        if name.startswith(f"{PACKAGE}.") and isinstance(module, ModuleType)
-    ]

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from pinformers.importing.swaps import is_module
+
 Resolved = Callable[[str, object], None]
 _SEATS: dict[type, type] = {}
 
@@ -44,7 +46,7 @@ def _forwarding_class(base: type[ModuleType]) -> type[ModuleType]:
 
 def seat(module: ModuleType, resolved: Resolved) -> None:
     """Seat ``module`` in its proxy class; ``resolved(name, value)`` hears of each lazily resolved attribute. Once."""
-    if not seated(module):
+    if is_module(module) and not seated(module):
         original = type(module)
         proxy = _proxy_class(original, resolved)
         _SEATS[proxy] = original
@@ -56,7 +58,7 @@ def forward(module: ModuleType) -> None:
 
     A thread that imported while the package replaced itself holds the old object, which lacks every lazy name.
     """
-    if not seated(module):
+    if is_module(module) and not seated(module):
         original = type(module)
         proxy = _forwarding_class(original)
         _SEATS[proxy] = original

@@ -44,7 +44,6 @@ class Questions:
     # -- of the files -------------------------------------------------------------------------------------------
 
     def file_exists(self, original: Function) -> Function:
-        @functools.wraps(original)
         def file_exists(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="repo_id")
             path = str(call.get("filename"))
@@ -54,7 +53,6 @@ class Questions:
 
     def resolve_revision(self, original: Function) -> Function:
         # By itself it would note in the cache, as the hub's word, where a branch stands.
-        @functools.wraps(original)
         def resolve_revision(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="repo_id")
             answer = lambda pinned: hub_types.resolved_revision(call, pinned.commit)  # noqa: E731
@@ -63,19 +61,17 @@ class Questions:
         return resolve_revision
 
     def list_repo_tree(self, original: Function) -> Function:
-        @functools.wraps(original)
         def list_repo_tree(*args: Any, **kwargs: Any) -> Iterator[Any]:
             call = Call(original, args, kwargs, repo="repo_id")
-            for entries, _ in self._pages(call, lambda entries: (([entry], False) for entry in entries)):
-                yield from entries
+            pages = self._pages(call, lambda entries: (([entry], False) for entry in entries))
+            return (entry for entries, _ in pages for entry in entries)
 
         return list_repo_tree
 
     def _iter_repo_tree_pages(self, original: Function) -> Function:
         # From 2.4 on list_repo_tree goes through this one, and HfFileSystem asks it too.
-        @functools.wraps(original)
         def _iter_repo_tree_pages(*args: Any, **kwargs: Any) -> Pages:
-            yield from self._pages(Call(original, args, kwargs, repo="repo_id"), iter)
+            return self._pages(Call(original, args, kwargs, repo="repo_id"), iter)
 
         return _iter_repo_tree_pages
 
@@ -84,6 +80,8 @@ class Questions:
 
         def ask(commit: str | None) -> Pages:
             pages = paged(_at(call)(commit))
+            if commit is None:
+                return pages
             # Nothing is asked before the first page is wanted: an unreachable hub shows here.
             return chain([page for _, page in zip(range(1), pages, strict=False)], pages)
 
@@ -92,17 +90,19 @@ class Questions:
                 return None
             return iter([(hub_types.known_tree(pinned, folder, recursive), True)])
 
-        about = _about(call)
-        complete: list[Any] = []
-        for entries, finished in self._question(about, ask, answer):
-            complete += entries if recursive and not folder else ()
-            yield entries, finished
+        found = self._question(_about(call), ask, answer)
         commit = commit_of(call.get("revision"))
-        if complete and commit is not None:
+        return self._heard_of(call, commit, found) if commit is not None and recursive and not folder else found
+
+    def _heard_of(self, call: Call, commit: str, pages: Pages) -> Pages:
+        complete: list[Any] = []
+        for entries, finished in pages:
+            complete += entries
+            yield entries, finished
+        if complete:
             self._heard.tree(self._listener(), str(call.repo), commit, call.repo_type, complete)
 
     def get_paths_info(self, original: Function) -> Function:
-        @functools.wraps(original)
         def get_paths_info(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="repo_id")
             paths = call.get("paths")
@@ -118,7 +118,6 @@ class Questions:
     # -- of more than the files ---------------------------------------------------------------------------------
 
     def get_hf_file_metadata(self, original: Function) -> Function:
-        @functools.wraps(original)
         def get_hf_file_metadata(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="url")
             named = hub_types.named_by(call.repo)
@@ -146,7 +145,6 @@ class Questions:
         return self._info(original, "space")
 
     def _info(self, original: Function, repo_type: str) -> Function:
-        @functools.wraps(original)
         def repo_info(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="repo_id")
             details = any(call.get(name) for name in ("securityStatus", "files_metadata", "expand"))
@@ -163,19 +161,6 @@ class Questions:
             return self._question(_about(call, repo_type), ask, answer, more=True)
 
         return repo_info
-
-    # -- writing ------------------------------------------------------------------------------------------------
-
-    def create_commit(self, original: Function) -> Function:
-        @functools.wraps(original)
-        def create_commit(*args: Any, **kwargs: Any) -> Any:
-            call = Call(original, args, kwargs, repo="repo_id")
-            done = original(*args, **kwargs)
-            # Every upload and deletion ends here. Who wrote reads what was written, not the pin of before.
-            self._heard.wrote(str(call.repo), call.repo_type)
-            return done
-
-        return create_commit
 
     # -- inner ------------------------------------------------------------------------------------------------
 

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import functools
 import inspect
+import weakref
 from collections.abc import Callable
+from types import FunctionType, MethodType
 from typing import Any
 
 Function = Callable[..., Any]
+_OURS: weakref.WeakSet[Any] = weakref.WeakSet()
+_PASSED = {"VAR_POSITIONAL": "*{0}", "KEYWORD_ONLY": "{0}={0}", "VAR_KEYWORD": "**{0}"}
+_PLACE = ("co_filename", "co_firstlineno", "co_name", "co_qualname")
 
 
-def stand_in(original: Any, wrapper: Function) -> Any:
-    """Return a function that calls ``wrapper`` and shows the file, line, signature and names of ``original``."""
-    function: Any = functools.wraps(original)(lambda *args, **kwargs: wrapper(*args, **kwargs))
-    code = getattr(original, "__code__", None)
-    if code is not None:
-        # On one line: in a traceback this frame shows where the original begins. inspect.getsourcefile looks here.
-        place = {"co_filename": code.co_filename, "co_firstlineno": code.co_firstlineno, "co_name": code.co_name}
-        function.__code__ = function.__code__.replace(**place)
-        if not hasattr(original, "__wrapped__"):
-            # inspect.getfullargspec does not follow __wrapped__.
-            function.__signature__ = inspect.signature(original)
-        function.__defaults__, function.__kwdefaults__ = original.__defaults__, original.__kwdefaults__
-    function.__pinformers__ = True
+def stand_in(original: FunctionType, wrapper: Function) -> FunctionType:
+    """Return a function that calls ``wrapper`` and shows the parameters, names, file and line of ``original``."""
+    code = original.__code__
+    # Without the defaults, and whatever somebody has put into __signature__.
+    shape = inspect.signature(FunctionType(code, {}, closure=original.__closure__))
+    passed = ", ".join(_PASSED.get(each.kind.name, "{0}").format(each.name) for each in shape.parameters.values())
+    # inspect.getfullargspec, and whoever counts arguments, look at the code; they do not follow __wrapped__.
+    make = eval(f"lambda wrapper: lambda {str(shape)[1:-1]}: wrapper({passed})", original.__globals__)
+    function: FunctionType = make(wrapper)
+    functools.update_wrapper(function, original)
+    # On one line: in a traceback this frame shows where the original begins. inspect.getsourcefile looks here.
+    place = {name: getattr(code, name) for name in _PLACE if hasattr(code, name)}
+    function.__code__ = function.__code__.replace(**place)
+    function.__defaults__, function.__kwdefaults__ = original.__defaults__, original.__kwdefaults__
+    _OURS.add(function)
     return function
+
+
+def stands_in(value: object) -> bool:
+    """Whether ``value`` is such a function, or binds one; what others make of one with functools.wraps is not."""
+    function = value.__func__ if type(value) is MethodType else value
+    return type(function) is FunctionType and function in _OURS

@@ -1,77 +1,116 @@
-"""Swap functions wherever modules have bound them, and put every one back."""
+"""Replace functions under every name by which modules hold them, methods in their class, and put every one back."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from types import MethodType, ModuleType
+import weakref
+from collections.abc import Callable, Iterable
+from types import FunctionType, MethodType, ModuleType
+from typing import Any, TypeGuard, cast
 
 from pinformers.importing.standing_in import Function as Function
-from pinformers.importing.standing_in import stand_in
+from pinformers.importing.standing_in import stand_in, stands_in
 
 Wrap = Callable[[Function], Function]
-_ABSENT = object()
+_Pairs = dict[int, tuple[object, object]]
 
 
 class Swaps:
-    """Original functions, their one wrapper each, and the places where a wrapper was put."""
+    """What stands in the place of what. Both are held, so that no id comes to mean another object."""
 
     def __init__(self) -> None:
-        self._wrappers: dict[tuple[int, str], tuple[str, Function, Function]] = {}
-        self._lazy: list[tuple[ModuleType, str]] = []
-        self._methods: dict[tuple[type, str], tuple[object, Function]] = {}
+        self._wrappers: _Pairs = {}
+        # These two stay after undo: a thread that it met half-way undoes once more what it has done since.
+        self._originals: _Pairs = {}
+        self._methods: list[tuple[type, str, object, object]] = []
+        self._written: dict[int, weakref.ref[ModuleType]] = {}
+
+    def function(self, module: ModuleType, name: str, wrap: Wrap) -> None:
+        """Have what ``module`` defines as ``name`` replaced by the next ``place``.
+
+        Nothing happens where that is no plain function (somebody's mock), or one of ours.
+        """
+        original = namespace(module).get(name)
+        if type(original) is FunctionType and not stands_in(original) and id(original) not in self._wrappers:
+            self._pair(original, stand_in(original, wrap(original)))
 
     def method(self, owner: type, name: str, wrap: Wrap) -> None:
-        """Replace a method in its class by ``wrap(original)``, once; a class without it is left alone."""
+        """Replace a method in its class, once; the next ``place`` finds what holds it bound to an instance."""
         original = vars(owner).get(name)
-        if original is not None and (owner, name) not in self._methods:
+        if type(original) is FunctionType and id(original) not in self._originals:
             wrapper = stand_in(original, wrap(original))
-            self._methods[owner, name] = (original, wrapper)
+            self._pair(original, wrapper)
+            self._methods.append((owner, name, original, wrapper))
             setattr(owner, name, wrapper)
 
-    def define(self, module: ModuleType, name: str, wrap: Wrap, *, here: bool = False) -> None:
-        """Replace ``module.name`` by ``wrap(original)``; a module without that name is left alone.
+    def place(self, modules: Iterable[ModuleType]) -> None:
+        """Put the replacements wherever ``modules`` hold an original, under whatever name."""
+        self._exchange(modules, self._wrappers)
 
-        ``here``: in this module alone; others that bind the same original may get another wrapper, or none.
-        """
-        lazy = name not in vars(module)
-        original = getattr(module, name, None)
-        if original is None or getattr(original, "__pinformers__", False):
-            return
-        key = (id(original), module.__name__ if here else "")
-        if key not in self._wrappers:
-            wrapper = wrap(original)
-            if not isinstance(wrapper, MethodType):
-                wrapper = stand_in(original, wrapper)
-            self._wrappers[key] = (name, original, wrapper)
-        _, _, wrapper = self._wrappers[key]
-        setattr(module, name, wrapper)
-        if lazy:
-            # PEP 562: the module computes this name; undo takes our entry away so that it computes it again.
-            self._lazy.append((module, name))
-
-    def sweep(self, module: ModuleType) -> None:
-        """Replace the originals that ``module`` has bound by ``from ... import``."""
-        names = vars(module)
-        for (_, home), (name, original, wrapper) in self._wrappers.items():
-            if home in ("", module.__name__) and names.get(name) is original:
-                setattr(module, name, wrapper)
+    def here(self, module: ModuleType, name: str, wrap: Wrap) -> None:
+        """Give one module another wrapper of what it holds replaced as ``name``."""
+        _, original = self._originals.get(id(namespace(module).get(name)), (None, None))
+        if type(original) is FunctionType:
+            wrapper = stand_in(original, wrap(original))
+            self._originals[id(wrapper)] = (wrapper, original)
+            self._write(module, name, wrapper)
 
     def undo(self) -> None:
-        """Put the originals back in every loaded module that binds a wrapper under its name."""
-        for (owner, name), (method, wrapper) in self._methods.items():
+        """Put the originals back into their classes and into every module that holds a replacement."""
+        for owner, name, original, wrapper in self._methods:
             if vars(owner).get(name) is wrapper:
-                setattr(owner, name, method)
-        self._methods.clear()
-        for module, name in self._lazy:
-            vars(module).pop(name, None)
-        back = {id(wrapper): original for _, original, wrapper in self._wrappers.values()}
-        names = {name for name, _, _ in self._wrappers.values()}
-        for module in list(sys.modules.values()):
-            bound = getattr(module, "__dict__", {}) if isinstance(module, ModuleType) else {}
-            for name in names:
-                original = back.get(id(bound.get(name, _ABSENT)))
-                if original is not None:
-                    setattr(module, name, original)
-        self._lazy.clear()
+                setattr(owner, name, original)
+        # Somebody may hold a module that is no longer in sys.modules.
+        written = [module for known in list(self._written.values()) if (module := known()) is not None]
+        self._exchange([*loaded(), *written] if self._originals else [], self._originals)
         self._wrappers.clear()
+
+    def _exchange(self, modules: Iterable[ModuleType], pairs: _Pairs) -> None:
+        for module in modules:
+            for name, value in list(namespace(module).items()):
+                if id(value) in pairs or type(value) is MethodType:
+                    new = self._other(value, pairs)
+                    if new is not None:
+                        self._write(module, name, new)
+
+    def _other(self, value: object, pairs: _Pairs) -> object | None:
+        _, new = pairs.get(id(value), (None, None))
+        if new is None and type(value) is MethodType:
+            _, function = pairs.get(id(value.__func__), (None, None))
+            if function is not None:
+                # One new object for each old one: what is one object under two names stays one.
+                new = MethodType(cast(Function, function), value.__self__)
+                self._pair(*((value, new) if pairs is self._wrappers else (new, value)))
+        return new
+
+    def _write(self, module: ModuleType, name: str, value: object) -> None:
+        self._written[id(module)] = weakref.ref(module)
+        namespace(module)[name] = value
+
+    def _pair(self, original: object, wrapper: object) -> None:
+        self._wrappers[id(original)] = (original, wrapper)
+        self._originals[id(wrapper)] = (wrapper, original)
+
+
+def namespace(module: object) -> dict[str, Any]:
+    """Return the names of a module without running what its class has for that: it may be waiting to be loaded.
+
+    What is no module has none; what it has for ``__class__`` is not asked either.
+    """
+    found: dict[str, Any] = object.__getattribute__(module, "__dict__") if is_module(module) else {}
+    return found
+
+
+def executing(module: object) -> bool:
+    """Whether a module is being executed at this moment."""
+    return bool(getattr(namespace(module).get("__spec__"), "_initializing", False))
+
+
+def loaded() -> list[ModuleType]:
+    """Return every module object that is loaded now."""
+    return [module for module in list(sys.modules.values()) if is_module(module)]
+
+
+def is_module(value: object) -> TypeGuard[ModuleType]:
+    """Whether this is a module, without asking what stands where a module would what it is."""
+    return issubclass(type(value), ModuleType)

@@ -1,4 +1,4 @@
-"""Wrap ``from_pretrained`` of every public Auto* class, in place and reversibly.
+"""Wrap ``from_pretrained`` of every public Auto* class, in place and reversibly, and know when a model loads.
 
 The classes stay the original objects: a subclass would break identity, pickle and ``issubclass`` the other way round.
 """
@@ -6,14 +6,19 @@ The classes stay the original objects: a subclass would break identity, pickle a
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from types import ModuleType
+from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
-from pinformers.importing.standing_in import stand_in
+from pinformers.importing.standing_in import Function, stand_in
+from pinformers.importing.swaps import namespace
 
 METHOD = "from_pretrained"
+MODELS = "transformers.modeling_utils"
+# What PreTrainedModel reads the files of weights by, in 4.57 and in 5.x.
+WEIGHTS = "_load_pretrained_model"
 
 Loading = Callable[[str], AbstractContextManager[object]]
 
@@ -30,6 +35,22 @@ def public_auto_classes(module: ModuleType) -> list[str]:
         for name, home in homes.items()
         if name.startswith("Auto") and home.startswith("models.auto.") and name not in missing
     )
+
+
+def beside_models(loading: Loading, function: Function) -> Function:
+    """Have ``loading`` entered around each call of ``function`` that a model's own ``from_pretrained`` makes.
+
+    That one is not wrapped: it warns of arguments with ``stacklevel=2``, which is to name the file of its caller.
+    """
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        frame: FrameType | None = sys._getframe()
+        while frame is not None and not (frame.f_code.co_name == METHOD and frame.f_globals.get("__name__") == MODELS):
+            frame = frame.f_back
+        with nullcontext() if frame is None else loading("PreTrainedModel"):
+            return function(*args, **kwargs)
+
+    return called
 
 
 class _Loading:
@@ -53,31 +74,33 @@ class AutoWrappers:
 
     def __init__(self, loading: Loading) -> None:
         self._loading = loading
-        self._before: dict[type, tuple[object, object]] = {}
+        # It stays after undo, which may have to be done once more (see the hook).
+        self._before: dict[tuple[type, str], tuple[object, object]] = {}
 
     def wrap_module(self, module: ModuleType) -> None:
         """Wrap the Auto* classes that ``module`` defines."""
-        for name, value in list(vars(module).items()):
+        names = namespace(module)
+        for name, value in list(names.items()):
             if name.startswith("Auto"):
-                self.wrap(value, module.__name__)
+                self.wrap(value, names["__name__"])
 
-    def wrap(self, value: object, home: str | None = None) -> None:
-        """Wrap ``value`` if it is a class with a ``from_pretrained``, defined in ``home`` when that is given."""
-        if not isinstance(value, type) or value in self._before:
-            return
-        if home is not None and value.__module__ != home:
+    def wrap(self, value: Any, home: str | None = None, *, method: str = METHOD) -> None:
+        """Wrap ``method`` of ``value`` if that is a class with such a one, defined in ``home`` when that is given."""
+        if not issubclass(type(value), type) or (home is not None and value.__module__ != home):
             return
         # Through the dictionaries: a dummy class of a missing backend raises on getattr, even on hasattr. The base
         # that has the method is wrapped: an entry of our own in a class that inherits it would be seen in help().
-        owner = next((base for base in value.__mro__ if METHOD in vars(base)), None)
-        before = vars(owner)[METHOD] if owner is not None else None
-        # Somebody's mock, or their plain function, is not called with the class; it stays as it is.
-        if owner is not None and owner not in self._before and isinstance(before, classmethod):
-            wrapper: classmethod[Any, Any, Any] = classmethod(self._wrapper(owner.__name__, before.__func__))
-            self._before[owner] = (before, wrapper)
-            setattr(owner, METHOD, wrapper)
+        owner = next((base for base in value.__mro__ if method in vars(base)), None)
+        before: Any = vars(owner)[method] if owner is not None else None
+        if owner is None or (owner, method) in self._before or type(before) not in (classmethod, staticmethod):
+            # Somebody's mock, or their plain function, is not called with the class; it stays as it is.
+            return
+        if type(before.__func__) is FunctionType:
+            wrapper = type(before)(self._wrapper(owner.__name__, before.__func__))
+            self._before[owner, method] = (before, wrapper)
+            setattr(owner, method, wrapper)
 
-    def _wrapper(self, name: str, original: Any) -> Any:
+    def _wrapper(self, name: str, original: FunctionType) -> FunctionType:
         loading = _Loading(self._loading)
 
         def from_pretrained(*args: Any, **kwargs: Any) -> Any:
@@ -88,12 +111,6 @@ class AutoWrappers:
 
     def undo(self) -> None:
         """Put back exactly what was in each class, unless somebody else replaced the wrapper since."""
-        for owner, (before, wrapper) in self._before.items():
-            if vars(owner).get(METHOD) is wrapper:
-                setattr(owner, METHOD, before)
-        self._before.clear()
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the wrapped classes."""
-        return sorted(owner.__name__ for owner in self._before)
+        for (owner, method), (before, wrapper) in self._before.copy().items():
+            if vars(owner).get(method) is wrapper:
+                setattr(owner, method, before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 from huggingface_hub.utils import EntryNotFoundError
 
 from pinformers.importing.answers import Answers
+from pinformers.importing.heard import Heard
 
 NAME, REPO, COMMIT = "elsewhere://thing", "elsewhere/thing", "c" * 40
 FILES = ("config.json", "sub/tokenizer.json", "model.bin")
@@ -58,6 +59,9 @@ class Knows:
     def seen(self, *_: object, **__: object) -> None:
         pass
 
+    def listed(self, *_: object, **__: object) -> None:
+        pass
+
 
 @pytest.fixture
 def resolver() -> Knows:
@@ -65,7 +69,7 @@ def resolver() -> Knows:
 
 
 def ask(resolver: Knows | None, name: str, function: Callable[..., Any], *, references: bool = True) -> Any:
-    answers = Answers(lambda: resolver, references=references)  # type: ignore[arg-type,return-value]
+    answers = Answers(lambda: resolver, Heard(), references=references)  # type: ignore[arg-type,return-value]
     return getattr(answers, name)(function)
 
 
@@ -182,3 +186,38 @@ def test_a_data_set_is_none_of_these_names(resolver: Knows, asked: list[Asked]) 
 def test_switched_off_everything_passes_through(asked: list[Asked]) -> None:
     ask(None, "hf_hub_download", hub_function(asked))(NAME, "config.json")
     assert asked == [((NAME, "config.json", None), {})]
+
+
+def test_who_wrote_is_not_answered_with_what_was_there_before(resolver: Knows, asked: list[Asked]) -> None:
+    heard = Heard()
+    answers = Answers(lambda: resolver, heard)  # type: ignore[arg-type,return-value]
+    exists = answers.repo_exists(hub_function(asked))
+    heard.create_commit(lambda repo_id, repo_type=None: "done")("org/model")
+    assert exists("org/model") == "from the original"
+    assert resolver.resolved == []
+    # A commit stays what it was, and so does what is not of the hub.
+    exists("org/model", revision="d" * 40)
+    assert resolver.resolved == ["org/model"]
+    assert exists(NAME) is True
+
+
+def test_a_tree_is_refused_when_it_is_asked_for_and_comes_when_it_is_wanted(resolver: Knows) -> None:
+    began: list[str] = []
+
+    def entries(repo_id: str) -> Iterator[str]:
+        began.append(repo_id)
+        yield "entry"
+
+    def original(repo_id: str, path_in_repo: str = "", recursive: bool = False, revision: Any = None) -> Any:
+        if "//" in repo_id:
+            raise ValueError(repo_id)
+        return entries(repo_id)
+
+    tree = ask(resolver, "list_repo_tree", original, references=False)
+    with pytest.raises(ValueError, match="bad//name"):
+        tree("bad//name")
+    for extra in ({}, {"recursive": True, "revision": "d" * 40}):
+        found = tree("org/model", **extra)
+        assert began == []
+        assert list(found) == ["entry"]
+        began.clear()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -121,6 +122,65 @@ def test_the_source_is_found_through_the_class_of_the_loader_as_jedi_asks(seen: 
     spec = importlib.util.find_spec(f"{PACKAGE}.child")
     assert spec is not None and spec.loader is not None
     assert "print" in type(spec.loader).get_source(spec.loader, spec.name)  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def theirs(seen: list[tuple[str, ModuleType]]) -> Iterator[list[type]]:
+    """The class of the loader that a finder after ours gives for the child."""
+    classes: list[type] = []
+
+    class Gives:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> object:
+            if name != f"{PACKAGE}.child" or not classes:
+                return None
+            return importlib.util.spec_from_loader(name, classes[0](), origin="theirs")
+
+    sys.meta_path.insert(1, Gives())  # type: ignore[arg-type]
+    yield classes
+    del sys.meta_path[1]
+
+
+def test_what_a_loader_keeps_in_slots_is_seen(theirs: list[type]) -> None:
+    class Loader(SourceFileLoader):
+        __slots__ = ("secret",)
+
+        def __init__(self) -> None:
+            super().__init__("x", "y")
+            self.secret = 1
+
+        def told(self) -> int:
+            return self.secret
+
+    theirs.append(Loader)
+    found: Any = importlib.util.find_spec(f"{PACKAGE}.child")
+    assert (found.loader.secret, found.loader.told()) == (1, 1)
+    with pytest.raises(AttributeError, match="'Loader' object has no attribute 'other'"):
+        _ = found.loader.other
+
+
+def test_a_loader_that_does_not_create_fails_as_without_us(theirs: list[type]) -> None:
+    class Loader:
+        def exec_module(self, module: ModuleType) -> None: ...
+
+    theirs.append(Loader)
+    with pytest.raises(ImportError, match="must also define create_module"):
+        importlib.import_module(f"{PACKAGE}.child")
+
+
+def test_a_spec_of_ours_that_somebody_kept_is_relayed_once(seen: list[tuple[str, ModuleType]]) -> None:
+    kept = importlib.util.find_spec(f"{PACKAGE}.child")
+
+    class Keeps:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> object:
+            return kept if name == f"{PACKAGE}.child" else None
+
+    sys.meta_path.insert(1, Keeps())  # type: ignore[arg-type]
+    try:
+        module = importlib.import_module(f"{PACKAGE}.child")
+    finally:
+        del sys.meta_path[1]
+    assert type(module.__loader__) is SourceFileLoader
+    assert [name for name, _ in seen] == [PACKAGE, f"{PACKAGE}.child"]
 
 
 def test_the_loader_of_another_finder_that_asks_this_one_stays(seen: list[tuple[str, ModuleType]]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pinformers.importing.calls import Call
-from pinformers.importing.heard import Heard, files_of
+from pinformers.importing.heard import Heard, Recent, files_of
 
 COMMIT, OTHER = "c" * 40, "d" * 40
 
@@ -80,10 +80,33 @@ def test_who_asks_about_many_repos_keeps_few(told: Told) -> None:
 
 def test_a_branch_that_was_written_to_may_have_moved() -> None:
     heard = Heard()
-    heard.wrote("org/model", "model")
+    commit = heard.create_commit(lambda repo_id, repo_type=None: "done")
+    assert commit("org/model") == "done"
     assert heard.written("org/model", None, "model") and heard.written("org/model", "main", "model")
     assert not heard.written("org/model", COMMIT, "model")
     assert not heard.written("org/model", None, "dataset") and not heard.written("org/other", None, "model")
+
+
+def test_what_could_not_be_written_was_not() -> None:
+    heard = Heard()
+
+    def refused(repo_id: str) -> None:
+        raise PermissionError
+
+    with pytest.raises(PermissionError):
+        heard.create_commit(refused)("org/model")
+    assert not heard.written("org/model", None, "model")
+
+
+def test_what_is_kept_is_the_last(told: Told) -> None:
+    recent: Recent[int, str] = Recent(3)
+    for number in (0, 1, 2, 0, 3, 4):
+        recent.keep(number, str(number))
+    assert recent == {0: "0", 3: "3", 4: "4"}
+    heard = Heard()
+    for number in range(300):
+        heard.seen(told, call(f"org/{number}"), [path(COMMIT)])  # type: ignore[arg-type]
+    assert len(heard._loaded) == 256
 
 
 def test_the_files_of_a_snapshot(tmp_path: Any) -> None:

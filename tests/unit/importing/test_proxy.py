@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pickle
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -63,6 +63,13 @@ def test_seating_twice_is_once_and_unseating_gives_the_class_back(lazy: Lazy) ->
 def test_pickle_names_the_class_that_others_know(lazy: Lazy) -> None:
     proxy.seat(lazy, lambda *_: None)
     assert type(pickle.loads(pickle.dumps(lazy))) is Lazy
+
+
+def test_what_is_no_module_is_not_seated(monkeypatch: pytest.MonkeyPatch) -> None:
+    stranger = SimpleNamespace()
+    proxy.seat(stranger, lambda *_: None)  # type: ignore[arg-type]
+    proxy.forward(stranger)  # type: ignore[arg-type]
+    assert type(stranger) is SimpleNamespace
 
 
 def test_a_replaced_module_answers_with_its_successor(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,6 +167,27 @@ def test_what_is_part_of_an_answer_is_answered_as_that(resolver: Knows, pin: Pin
     assert resolver.asked == 0
 
 
+@pytest.mark.parametrize("name", ["list_repo_tree", "_iter_repo_tree_pages"])
+def test_a_tree_is_refused_when_it_is_asked_for_and_comes_when_it_is_wanted(name: str, resolver: Knows) -> None:
+    began: list[str] = []
+
+    def pages(repo_id: str) -> Any:
+        began.append(repo_id)
+        yield (["entry"], True) if name == "_iter_repo_tree_pages" else "entry"
+
+    def original(self: object, repo_id: str, revision: str | None = None, recursive: bool = False) -> Any:
+        if "//" in repo_id:
+            raise ValueError(repo_id)
+        return pages(repo_id)
+
+    tree = wrapped(name, resolver, original)
+    with pytest.raises(ValueError, match="bad//name"):
+        tree(None, "bad//name")
+    found = tree(None, "org/other")
+    assert began == []
+    assert [*found] == ([(["entry"], True)] if name == "_iter_repo_tree_pages" else ["entry"])
+
+
 @pytest.mark.parametrize(
     ("repo_type", "name"), [("model", "model"), ("dataset", "dataset"), ("space", "space"), (None, "model")]
 )

@@ -5,10 +5,11 @@ import inspect
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import pytest
 
-from pinformers.importing.wrapping import AutoWrappers, public_auto_classes
+from pinformers.importing.wrapping import METHOD, MODELS, AutoWrappers, beside_models, public_auto_classes
 
 HOME = "package.models.auto.modeling_auto"
 
@@ -51,7 +52,7 @@ def test_the_module_s_own_loadable_auto_classes_are_wrapped_where_their_method_i
     module: ModuleType, wrappers: AutoWrappers
 ) -> None:
     wrappers.wrap_module(module)
-    assert wrappers.names == ["AutoOwn", "Base"]
+    assert [owner.__name__ for owner, _ in wrappers._before] == ["AutoOwn", "Base"]
     assert "from_pretrained" not in vars(module.AutoInherits)
 
 
@@ -93,6 +94,44 @@ def test_undo_leaves_what_somebody_else_put_there(module: ModuleType, wrappers: 
     module.AutoOwn.from_pretrained = theirs
     wrappers.undo()
     assert vars(module.AutoOwn)["from_pretrained"] is theirs
+
+
+@pytest.mark.parametrize("kind", [classmethod, staticmethod])
+def test_another_method_of_either_kind_can_be_wrapped(kind: Any, wrappers: AutoWrappers, loads: list[str]) -> None:
+    before = kind(lambda *args, key=0: (args, key))
+    cls: Any = type("Model", (), {"read": before})
+    wrappers.wrap(cls, method="read")
+    assert cls.read(1, key=2) == (((cls, 1) if kind is classmethod else (1,)), 2)
+    assert loads == ["Model"]
+    wrappers.undo()
+    assert vars(cls)["read"] is before
+
+
+@pytest.mark.parametrize("theirs", [mock.MagicMock(), classmethod(mock.MagicMock()), lambda cls: None])
+def test_somebody_s_mock_stays(theirs: Any, wrappers: AutoWrappers) -> None:
+    cls = type("AutoMocked", (), {METHOD: theirs})
+    wrappers.wrap(cls)
+    assert vars(cls)[METHOD] is theirs
+
+
+def test_undo_once_more_undoes_what_came_after(module: ModuleType, wrappers: AutoWrappers) -> None:
+    before = vars(module.AutoOwn)[METHOD]
+    wrappers.undo()
+    wrappers.wrap_module(module)
+    wrappers.undo()
+    assert vars(module.AutoOwn)[METHOD] is before
+
+
+@pytest.mark.parametrize(("home", "seen"), [(MODELS, ["PreTrainedModel"]), ("elsewhere", [])])
+def test_what_a_model_s_own_method_asks_is_asked_beside_it(
+    home: str, seen: list[str], wrappers: AutoWrappers, loads: list[str]
+) -> None:
+    ask = beside_models(wrappers._loading, lambda name, key=0: (name, key, *loads))
+    names: dict[str, Any] = {"__name__": home, "ask": ask}
+    exec("def between(): return ask('x', key=1)\ndef from_pretrained(): return between()", names)
+    assert names["from_pretrained"]() == ("x", 1, *seen)
+    assert names["between"]() == ("x", 1, *seen)
+    assert loads == seen
 
 
 def test_names_come_from_the_lazy_table_and_nothing_is_imported() -> None:
