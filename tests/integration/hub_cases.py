@@ -127,6 +127,7 @@ def downloads(own: str, commit: str) -> dict[str, Callable[[], Any]]:
         "no name of a repo": lambda: hf_hub_download("a/b/c", "config.json"),
         "no repo type": lambda: hf_hub_download(REPO, "config.json", repo_type="song"),
         "out of the repo": lambda: hf_hub_download(REPO, "../config.json"),
+        "no file": lambda: hf_hub_download(REPO, "."),
         "dataset": lambda: read(hf_hub_download("org/model", "rows.csv", repo_type="dataset")),
         "space": lambda: read(hf_hub_download("org/model", "app.py", repo_type="space")),
         "not a model": lambda: hf_hub_download("org/model", "rows.csv"),

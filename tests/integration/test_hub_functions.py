@@ -28,6 +28,7 @@ NEEDS_THE_HUB = {
     "private, no token",
     "force_download",
     "out of the repo",
+    "no file",
     "unknown repo",
     "unknown branch",
     "snapshot of an unknown repo",

@@ -69,10 +69,11 @@ def modules(code: str, env: Mapping[str, str], *flags: str) -> set[str]:
 
 
 @pytest.mark.parametrize("switch", [None, "0", "off"])
-def test_off_loads_one_small_module_of_ours(switch: str | None, tmp_path: Path) -> None:
+def test_off_loads_one_small_module_of_ours_at_most(switch: str | None, tmp_path: Path) -> None:
     env = clean_env(tmp_path, **({} if switch is None else {"PINFORMERS": switch}))
     seen = modules("seen = {name for name in sys.modules if name.startswith('pinformers')}", env)
-    assert seen == {"pinformers", "pinformers._autostart"}
+    # Installed, the line looks for the marker itself; in an editable install the module has to be asked where that is.
+    assert seen == {"pinformers", "pinformers._autostart"} or (switch is None and not seen)
     finders = answers("import json, sys; print(json.dumps([str(f) for f in sys.meta_path]))", env)
     assert "pinformers" not in str(finders)
 

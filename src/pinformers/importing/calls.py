@@ -101,6 +101,12 @@ class Call:
         return [joined(self.get("subfolder"), name) for name in self._filenames]
 
     @property
+    def exact(self) -> bool:
+        """Whether the paths are written as the hub writes them: it has no ``a//b``, no ``./a`` and no ``.``."""
+        written = ["/".join(filter(None, (self.get("subfolder"), name))) for name in self._filenames]
+        return written == self.paths and "." not in written
+
+    @property
     def _filenames(self) -> Any:
         alone = self.get("filename")
         return self.get("filenames") or ([alone] if alone is not None else [])

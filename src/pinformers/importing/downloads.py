@@ -94,6 +94,8 @@ class Downloads:
         about = About(call.repo, call.revision, call.repo_type, call.get("endpoint"))
         if resolver is None or not call.regular or not isinstance(call.repo, str) or elsewhere(about):
             return None, None
+        if not call.exact:
+            return None, None
         call.cache_dir = call.cache_dir or resolver.cache_dir
         if (referred := call.refer(resolver)) is not None:
             return resolver, referred

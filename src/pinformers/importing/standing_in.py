@@ -22,7 +22,7 @@ def stand_in(original: FunctionType, wrapper: Function) -> FunctionType:
     shape = inspect.signature(FunctionType(code, {}, closure=original.__closure__))
     passed = ", ".join(_PASSED.get(each.kind.name, "{0}").format(each.name) for each in shape.parameters.values())
     # inspect.getfullargspec, and whoever counts arguments, look at the code; they do not follow __wrapped__.
-    make = eval(f"lambda wrapper: lambda {str(shape)[1:-1]}: wrapper({passed})", original.__globals__)
+    make = eval(f"lambda __wrapper: lambda {str(shape)[1:-1]}: __wrapper({passed})", original.__globals__)
     function: FunctionType = make(wrapper)
     functools.update_wrapper(function, original)
     # On one line: in a traceback this frame shows where the original begins. inspect.getsourcefile looks here.
