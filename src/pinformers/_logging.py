@@ -17,7 +17,8 @@ class Stderr(logging.Handler):
         if not self._configured() and sys.stderr is not None:
             # A closed stderr, or a pipe whose reader ended, may not fail the import that we speak of.
             with contextlib.suppress(OSError, ValueError):
-                print(f"[{record.levelname}] {record.getMessage()}", file=sys.stderr)
+                # In one piece: ranks that share a terminal would otherwise write into each other's lines.
+                sys.stderr.write(f"[{record.levelname}] {record.getMessage()}\n")
 
     def _configured(self) -> bool:
         others = [handler for handler in LOGGER.handlers if handler is not self]

@@ -1,4 +1,7 @@
-"""Run every case and write the table of docs/reference/compatibility.md: `tox -e table`."""
+"""Run every case and write the table of docs/reference/compatibility.md: `tox -e table`.
+
+With names (`frameworks/ranks`) it runs these and leaves the other rows as they are.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +37,9 @@ def _shown(case: Case, found: Comparison, ways: object) -> str:
     return (worst or [str(found.plain)] * bool(outcomes) or ["-"])[0]
 
 
-def table(folder: Path) -> tuple[str, list[str]]:
-    """Run every case below ``folder``; return the table and what differed."""
-    checkpoints, all_cases = folder / "checkpoints", cases()
+def table(folder: Path, chosen: list[str], known: str) -> tuple[str, list[str]]:
+    """Run the ``chosen`` cases, or all, below ``folder``; return the table, and what differed in it."""
+    checkpoints, all_cases = folder / "checkpoints", [case for case in cases() if case.identity in chosen or not chosen]
     missing = {name for case in all_cases for name in case.missing}
     if missing:
         sys.exit(f"Install {', '.join(sorted(missing))} first, or run `tox -e table`.")
@@ -55,16 +58,18 @@ def table(folder: Path) -> tuple[str, list[str]]:
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in SHOWN)
     head = f"Python {platform.python_version()}, {versions}.\n\n"
     head += "| case | plain | pinned | hub unreachable | same? |\n|---|---|---|---|---|\n"
-    rows = [row(*pair) for pair in zip(all_cases, found, strict=True)]
-    return head + "".join(rows), [case.identity for case, one in zip(all_cases, found, strict=True) if one.different]
+    rows = {line.split(" | ")[0]: f"{line}\n" for line in known.splitlines() if line.startswith("| ")}
+    rows |= {line.split(" | ")[0]: line for line in (row(*pair) for pair in zip(all_cases, found, strict=True))}
+    kept = [rows[f"| {case.name}"] for case in cases()]
+    return head + "".join(kept), [line.split(" | ")[0][2:] for line in kept if "**different**" in line]
 
 
 def main() -> None:
     """Write the page; end with 1 where anything differs."""
-    with tempfile.TemporaryDirectory() as folder:
-        text, different = table(Path(folder))
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
+    known, _, after = rest.partition(END)
+    with tempfile.TemporaryDirectory() as folder:
+        text, different = table(Path(folder), sys.argv[1:], known)
     PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
     sys.exit(f"different: {', '.join(different)}" if different else 0)
 
