@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,14 +110,20 @@ class ClusterPeer:
     def _port(self, address: str) -> str:
         return address.split("/")[4]
 
+    def _room(self) -> urllib.request.Request:
+        request = urllib.request.Request(f"{self.api}/monitor/metrics/freespace")
+        for pair in (self._read("service.json")["api"]["restapi"]["basic_auth_credentials"] or {}).items():
+            request.add_header("Authorization", f"Basic {base64.b64encode(':'.join(pair).encode()).decode()}")
+        return request
+
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline and process.poll() is None:
-            try:
-                urllib.request.urlopen(f"{self.api}/health", timeout=5).close()
-                return
-            except OSError:
-                time.sleep(0.05)
+            # It answers before it has told itself how much room it has, and until then gives pins to nobody.
+            with suppress(OSError), urllib.request.urlopen(self._room(), timeout=5) as said:
+                if json.loads(said.read()):
+                    return
+            time.sleep(0.05)
         raise AssertionError(f"no cluster peer: {(self.folder / 'peer.log').read_text()}")
 
 

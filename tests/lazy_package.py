@@ -7,25 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-LAZY = """
-import importlib, os
-from types import ModuleType
+from compat.packages import _small
 
-class _LazyModule(ModuleType):
-    def __init__(self, name, file, homes, spec):
-        super().__init__(name)
-        self.__file__, self.__path__, self.__spec__ = file, [os.path.dirname(file)], spec
-        self._class_to_module, self._object_missing_backend = dict(homes), {"AutoVideoProcessor": ["video"]}
+LAZY = f"""{_small.LAZY}
+class _LazyModule(_LazyModule):
+    _object_missing_backend = {{"AutoVideoProcessor": ["video"]}}
 
     def __getattr__(self, name):
         if name in ("models", "processing_utils", "utils"):
-            return importlib.import_module(f"{self.__name__}.{name}")
-        home = self._class_to_module.get(name)
-        if home is None:
-            raise AttributeError(f"module {self.__name__} has no attribute {name}")
-        value = getattr(importlib.import_module(f"{self.__name__}.{home}"), name)
-        setattr(self, name, value)
-        return value
+            return importlib.import_module(f"{{self.__name__}}.{{name}}")
+        return super().__getattr__(name)
 """
 INIT = """
 import sys

@@ -181,12 +181,18 @@ def _print_files(files: list[dict[str, Any]]) -> None:
 def pin_from_folder(folder: Path, name: str, revision: str, *, as_json: bool) -> int:
     """Pin a local folder under a model's name."""
     resolver = opened()
-    with progress_bar(f"Pinning {name}", quiet=as_json) as bar, moving(resolver, name, revision):
+    with progress_bar(f"Pinning {name}", quiet=as_json) as bar:
+        pin = from_folder(resolver, folder, name, revision, bar)
+    _report(resolver, pin, "copied", as_json=as_json)
+    return 0
+
+
+def from_folder(resolver: Resolver, folder: Path, name: str, revision: str, bar: Bar) -> Pin:
+    """Pin a folder, and say where its name stood for another commit before."""
+    with moving(resolver, name, revision):
         # Each byte passes twice: it is hashed, then copied into the hub cache.
         bar.begin(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()), passes=2)
-        pinned = pin_folder(resolver, folder, name, revision, bar)
-    _report(resolver, pinned.pin, "copied", as_json=as_json)
-    return 0
+        return pin_folder(resolver, folder, name, revision, bar).pin
 
 
 @contextmanager

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from pinformers._cli_output import note, print_facts, print_json, progress_bar, say
-from pinformers._cli_pins import bring, chosen, hush_hub, moving, note_unknown, publishing, silent, undelivered
+from pinformers._cli_pins import bring, chosen, from_folder, hush_hub, note_unknown, publishing, silent, undelivered
 from pinformers._composition import build_resolver, build_sharing, read_settings
 from pinformers._errors import PinError, PinformersError
 from pinformers.pinning.access import Gate
-from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.hub_pins import Wanted, pin_model
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.publishing import Published
@@ -44,9 +43,7 @@ def push(model: str, name: str | None, revision: str, *, as_json: bool) -> int:
 def _pinned(resolver: Resolver, gate: Gate, model: str, name: str | None, revision: str, *, quiet: bool) -> Pin:
     with progress_bar(f"Pinning {name or model}", quiet=quiet) as bar:
         if name is not None:
-            with moving(resolver, name, revision):
-                bar.begin(sum(path.stat().st_size for path in Path(model).rglob("*") if path.is_file()), passes=2)
-                return pin_folder(resolver, Path(model), name, revision, bar).pin
+            return from_folder(resolver, Path(model), name, revision, bar)
         if Path(model).is_dir() and (Path(model).is_absolute() or model.startswith(".")):
             raise PinError(model, "it is a folder; say under which name to pin it: --as org/model")
         known = resolver.find(model, revision)

@@ -1,17 +1,15 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
+from cli_rooms import invoke, settle
 from kubo_repo import KuboDaemon
 from pin_rooms import FILES, REPO, write_folder
-from pinformers.cli import root
 
 pytestmark = pytest.mark.kubo
 Start = Callable[..., KuboDaemon]
@@ -22,18 +20,13 @@ MODEL = {**FILES, "big.bin": random.Random(6).randbytes((2 << 20) + 7)}
 def test_a_folder_is_pushed_where_nothing_is_published_by_itself_and_taken_back(
     start_daemon: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filestore: str
 ) -> None:
-    for name in [name for name in os.environ if name == "CI" or name.startswith("PINFORMERS")]:
-        monkeypatch.delenv(name)
     kubo = start_daemon(Experimental__FilestoreEnabled=filestore)
     home = tmp_path / "kubo" / "home"
-    settings = {"CACHE_DIR": home / "hub", "STATE_DIR": home / "pinformers", "CONFIG": "", "PUBLISH": "never"}
-    environ = {f"PINFORMERS_{name}": str(value) for name, value in settings.items()}
-    environ |= {"PINFORMERS_KUBO_API": kubo.multiaddr, "PINFORMERS_SOURCES": "embedded,kubo"}
+    settle(monkeypatch, home, sources="embedded,kubo", kubo_api=kubo.multiaddr, publish="never")
     folder = write_folder(home / "folder", MODEL)
 
     def push(*arguments: str) -> str:
-        result = CliRunner().invoke(root, ["push", *arguments], env=environ)
-        assert result.exit_code == 0, result.output
+        result = invoke("push", *arguments)
         assert result.stderr == ""
         return result.stdout
 
@@ -48,8 +41,7 @@ def test_a_folder_is_pushed_where_nothing_is_published_by_itself_and_taken_back(
     assert f'AutoModel.from_pretrained("ipfs://{said["root"]}")' in push(REPO)
 
     def rm() -> list[dict[str, object]]:
-        result = CliRunner().invoke(root, ["rm", REPO, "--json"], env=environ)
-        assert result.exit_code == 0, result.output
+        result = invoke("rm", REPO, "--json")
         return [*json.loads(result.stdout), result.stderr]
 
     (gone, silent) = rm()
@@ -57,7 +49,7 @@ def test_a_folder_is_pushed_where_nothing_is_published_by_itself_and_taken_back(
     assert said["root"] not in kubo.repo.run("pin", "ls", "--type=recursive").decode()
     # Of a daemon that does not answer, one line says what to do.
     push(str(folder), "--as", REPO)
-    environ["PINFORMERS_KUBO_API"] = "/ip4/127.0.0.1/tcp/9"
+    monkeypatch.setenv("PINFORMERS_KUBO_API", "/ip4/127.0.0.1/tcp/9")
     (gone, line) = rm()
     assert not gone["unpublished"]
     assert f"`ipfs pin rm {said['root']}` frees it" in line

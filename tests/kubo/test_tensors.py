@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
+from cli_rooms import invoke, settle
 from kubo_repo import KuboDaemon, KuboRepo
 from pin_rooms import REPO, make_resolver, write_folder
-from pinformers.cli import root
 from pinformers.ipfs import read_car
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.publishing import publish
@@ -32,20 +30,11 @@ MODEL = {"config.json": b"{}", WEIGHTS: safetensors_file(BASE), "deep.safetensor
 def test_a_daemon_serves_what_was_pushed_and_explain_says_why_it_has_a_copy(
     start_daemon: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filestore: str
 ) -> None:
-    for name in [name for name in os.environ if name == "CI" or name.startswith("PINFORMERS")]:
-        monkeypatch.delenv(name)
     kubo = start_daemon(Experimental__FilestoreEnabled=filestore)
     home = tmp_path / "kubo" / "home"
-    settings = {"CACHE_DIR": home / "hub", "STATE_DIR": home / "pinformers", "CONFIG": "", "CHUNKING": "tensors"}
-    environ = {f"PINFORMERS_{name}": str(value) for name, value in settings.items()}
-    environ |= {"PINFORMERS_KUBO_API": kubo.multiaddr, "PINFORMERS_SOURCES": "embedded,kubo"}
-
-    def run(*arguments: str | Path) -> str:
-        result = CliRunner().invoke(root, list(map(str, arguments)), env=environ)
-        assert result.exit_code == 0, result.output
-        return result.stdout
-
-    said = json.loads(run("push", write_folder(home / "folder", MODEL), "--as", REPO, "--json"))
+    settle(monkeypatch, home, sources="embedded,kubo", kubo_api=kubo.multiaddr, chunking="tensors")
+    folder = write_folder(home / "folder", MODEL)
+    said = json.loads(invoke("push", str(folder), "--as", REPO, "--json").stdout)
     for path, content in MODEL.items():
         assert kubo.repo.run("cat", f"/ipfs/{said['root']}/{path}") == content
     how = {path: (file["how"], file["why"]) for path, file in said["files"].items()}
@@ -53,19 +42,17 @@ def test_a_daemon_serves_what_was_pushed_and_explain_says_why_it_has_a_copy(
     assert how[WEIGHTS][0] == how["deep.safetensors"][0] == "copied"
     why = "`chunking = tensors`" if filestore == "true" else "its filestore is off"
     assert why in how[WEIGHTS][1]
-    assert how[WEIGHTS][1] in run("explain", REPO)
+    assert how[WEIGHTS][1] in invoke("explain", REPO).stdout
 
 
-def test_a_car_of_it_is_imported_and_exported_by_kubo(ipfs: KuboRepo, tmp_path: Path) -> None:
+def test_a_car_of_it_is_imported_and_exported_by_kubo(
+    ipfs: KuboRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     car = tmp_path / "model.car"
     resolver = make_resolver(tmp_path, chunking="tensors")
     pinned = pin_folder(resolver, write_folder(tmp_path / "folder", MODEL), REPO)
-    environ = {
-        f"PINFORMERS_{name}": str(tmp_path / folder)
-        for name, folder in (("CACHE_DIR", "hub"), ("STATE_DIR", "pinformers"))
-    }
-    done = CliRunner().invoke(root, ["export", REPO, "-o", str(car)], env=environ | {"PINFORMERS_CONFIG": ""})
-    assert done.exit_code == 0, done.output
+    settle(monkeypatch, tmp_path)
+    invoke("export", REPO, "-o", str(car))
     ipfs.run("dag", "import", "--pin-roots=false", car)
     for path, content in MODEL.items():
         assert ipfs.run("cat", f"/ipfs/{pinned.pin.root}/{path}") == content

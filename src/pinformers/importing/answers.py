@@ -11,7 +11,7 @@ from pinformers.importing import hub_types
 from pinformers.importing.calls import Call, commit_of, names_repo
 from pinformers.importing.heard import Heard
 from pinformers.importing.protocols import Pinned, Resolver
-from pinformers.importing.swaps import Function
+from pinformers.importing.standing_in import Function
 
 HUB = "transformers.utils.hub"
 TEMPLATES = "additional_chat_templates"

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any, Final, Literal
 
 from pinformers.importing.protocols import Pinned, Resolver
-from pinformers.importing.swaps import Function
+from pinformers.importing.standing_in import Function
 
 _REPO = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")

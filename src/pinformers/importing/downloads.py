@@ -13,7 +13,7 @@ from pinformers.importing.calls import PLAIN, Call, answered_by, names_repo, wit
 from pinformers.importing.heard import Heard, Recent, files_of
 from pinformers.importing.protocols import Pinned, Resolver
 from pinformers.importing.questions import About, elsewhere
-from pinformers.importing.swaps import Function
+from pinformers.importing.standing_in import Function
 
 
 class Downloads:
@@ -92,9 +92,8 @@ class Downloads:
     def _ask(self, call: Call) -> tuple[Resolver | None, Pinned | None]:
         resolver = self._current()
         about = About(call.repo, call.revision, call.repo_type, call.get("endpoint"))
-        if resolver is None or not call.regular or not isinstance(call.repo, str) or elsewhere(about):
-            return None, None
-        if not call.exact:
+        regular = call.regular and call.exact and isinstance(call.repo, str)
+        if resolver is None or not regular or elsewhere(about):
             return None, None
         call.cache_dir = call.cache_dir or resolver.cache_dir
         if (referred := call.refer(resolver)) is not None:

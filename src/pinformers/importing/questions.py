@@ -18,7 +18,7 @@ from pinformers.importing import hub_types
 from pinformers.importing.calls import PLAIN, Call, commit_of, names_repo, within
 from pinformers.importing.heard import Heard
 from pinformers.importing.protocols import Pinned, Resolver
-from pinformers.importing.swaps import Function
+from pinformers.importing.standing_in import Function
 
 T = TypeVar("T")
 Pages = Iterator[tuple[list[Any], bool]]

@@ -16,7 +16,8 @@ from pinformers.importing.answers import HUB, Answers
 from pinformers.importing.client import API, CLIENT, DOWNLOAD, SNAPSHOT
 from pinformers.importing.heard import Heard
 from pinformers.importing.protocols import Resolver
-from pinformers.importing.swaps import Function, Swaps, Wrap, loaded, namespace
+from pinformers.importing.standing_in import Function
+from pinformers.importing.swaps import Swaps, Wrap, loaded, namespace
 from pinformers.importing.wrapping import Loading, beside_models
 
 CONVERSION = "transformers.safetensors_conversion"

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, TypeGuard, cast
 
-from pinformers.importing.standing_in import Function as Function
-from pinformers.importing.standing_in import stand_in, stands_in
+from pinformers.importing.standing_in import Function, stand_in, stands_in
 
 Wrap = Callable[[Function], Function]
 _Pairs = dict[int, tuple[object, object]]

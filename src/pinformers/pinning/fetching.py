@@ -7,7 +7,7 @@ import hashlib
 import io
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -91,18 +91,9 @@ class _FileCopy:
         """Write it anew, and check the whole: equal sha256 are equal bytes, and so equal blocks."""
         check_room(Path(out.name).parent, self.file.size)
         out.truncate(0)
-        sha256, hashing = hashlib.sha256(), Workers("pinformers-hash")
-        buffer = memoryview(bytearray(_COPIED))
-        try:
-            with open(self._source, "rb", buffering=0) as source:
-                while count := source.readinto(buffer):
-                    hashed = hashing.submit(partial(sha256.update, buffer[:count]))
-                    try:
-                        out.write(buffer[:count])
-                    finally:
-                        hashed.result()
-        finally:
-            hashing.close()
+        sha256, buffer = hashlib.sha256(), memoryview(bytearray(_COPIED))
+        with open(self._source, "rb", buffering=0) as source:
+            _write(out, (buffer[:count] for count in iter(partial(source.readinto, buffer), 0)), sha256.update)
         if sha256.hexdigest() != self.file.sha256:
             raise PinError(str(self._source), "it changed while it was pinned; pin it again")
         self.wrote = True
@@ -125,17 +116,13 @@ class _FileFetch:
         check_room(Path(out.name).parent, self.file.size - start)
         out.seek(start)
         out.truncate()
-        ahead, hashing = Ahead(self._block, start), Workers("pinformers-hash")
+        ahead = Ahead(self._block, start)
         try:
             fetch, size = self._noted(ahead.fetch), self.file.size
-            for _, piece in read_parts(self._cid, fetch, start=start, size=size, verified=True):
-                # Both release the GIL: one file is written and hashed by two cores.
-                hashed = hashing.submit(partial(self._take, piece))
-                out.write(piece)
-                hashed.result()
+            parts = read_parts(self._cid, fetch, start=start, size=size, verified=True)
+            _write(out, (piece for _, piece in parts), self._take)
         finally:
             ahead.close()
-            hashing.close()
         self._check()
         self._nodes.keep()
         self.wrote = True
@@ -168,7 +155,7 @@ class _FileFetch:
                 done += len(piece)
         return done
 
-    def _take(self, piece: bytes) -> None:
+    def _take(self, piece: bytes | memoryview) -> None:
         self._sha256.update(piece)
         if self._blob_id:
             self._git.update(piece)
@@ -182,6 +169,21 @@ class _FileFetch:
             # Every block matched its CID, so the pin contradicts itself: its hashes belong to different bytes.
             raise BlockMismatch(f"{self.file.cid} (sha256 {self.file.sha256}, git {self._blob_id})")
         self.file = dataclasses.replace(self.file, sha256=sha256)
+
+
+def _write(out: BinaryIO, pieces: Iterable[bytes | memoryview], take: Callable[[bytes | memoryview], None]) -> None:
+    """Write pieces and have ``take`` hash each meanwhile: both release the GIL, so that two cores are at work."""
+    hashing = Workers("pinformers-hash")
+    try:
+        for piece in pieces:
+            hashed = hashing.submit(partial(take, piece))
+            try:
+                out.write(piece)
+            finally:
+                # Before the next piece, which may be in the same memory.
+                hashed.result()
+    finally:
+        hashing.close()
 
 
 class Ahead:

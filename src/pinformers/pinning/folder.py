@@ -120,12 +120,13 @@ def _bring(
     pinned.intend(dags)
     for path, dag in dags.items():
         keep_blocks(resolver.catalog, dag.cid, dag.nodes)
-        if pinned.state(path) == "changed":
+        state = pinned.state(path)
+        if state == "changed":
             # What lies there under this name may be right all the same; if not, here are the right bytes.
             finding = check_file(resolver.catalog, pinned.pin, pinned.cache, path)
             if finding.state != "good":
                 mend(resolver, finding, [source])
-        elif pinned.state(path) == "missing":
+        elif state == "missing":
             pinned.copy(path, folder / path)
         if progress is not None:
             progress(dag.size)

@@ -154,8 +154,8 @@ class PinnedRepo:
             raise
         except OSError as exc:
             raise PinError(str(target), f"it cannot be put in place ({reason(exc)})") from exc
-        if not fetched.verified and self.state(path) != "here" and not self._confirm(path, fetched.made):
-            raise PinError(str(target), "another file has its place, `pinformers verify --repair` mends it")
+        if taken := self._taken(path, fetched):
+            raise PinError(str(target), taken)
 
     def place(self, path: str) -> bool:
         """Put one pinned file in place, without a word of it in refs and listings."""
@@ -282,14 +282,17 @@ class PinnedRepo:
             if shut:
                 return Brought([], chain, shut)
             raise
+        return Brought(fetched.made, chain, self._taken(path, fetched))
+
+    def _taken(self, path: str, fetched: Fetched) -> str | None:
+        """Say so where another file than the pinned one has its place."""
         # Who waited for another's fetch finds what that one has recorded.
-        if not fetched.verified and self.state(path) != "here" and not self._confirm(path, fetched.made):
-            # A blob that another hand spoiled is made visible by no link of ours.
-            for name in (name for name in fetched.made if name.startswith("snapshots/")):
-                (self.cache.folder / name).unlink(missing_ok=True)
-            taken = "another file has its place in the hub cache, `pinformers verify --repair` mends it"
-            return Brought(fetched.made, chain, taken)
-        return Brought(fetched.made, chain)
+        if fetched.verified or self.state(path) == "here" or self._confirm(path, fetched.made):
+            return None
+        # A blob that another hand spoiled is made visible by no link of ours.
+        for name in (name for name in fetched.made if name.startswith("snapshots/")):
+            (self.cache.folder / name).unlink(missing_ok=True)
+        return "another file has its place in the hub cache, `pinformers verify --repair` mends it"
 
     def _record(self, path: str, fetched: Fetched) -> None:
         if fetched.verified:

@@ -6,7 +6,7 @@ import dataclasses
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -195,9 +195,11 @@ class Resolver:
         """Keep what the hub says of a model, and the names of its files."""
         self._learn(repo, commit, repo_type, model_facts(info))
 
-    def loading(self, name: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def loading(self, name: str) -> Iterator[None]:
         """Be told that the ``from_pretrained`` of the class ``name`` runs."""
-        return _both(self.recorder.loading(), expecting_weights(name))
+        with self.recorder.loading(), expecting_weights(name):
+            yield
 
     def close(self) -> None:
         """Stop what goes on beside the loads; what is unfinished is taken up the next time."""
@@ -248,12 +250,6 @@ class Resolver:
         if not self._taken_up and self.policy.on_miss == "import":
             self._taken_up = True
             self.recorder.take_up()
-
-
-@contextmanager
-def _both(first: AbstractContextManager[None], second: AbstractContextManager[None]) -> Iterator[None]:
-    with first, second:
-        yield
 
 
 def local_files(catalog: Catalog, chosen: Callable[[Pin], bool] = lambda _: True) -> Iterator[LocalFile]:

@@ -13,7 +13,8 @@ from unittest import mock
 
 import pytest
 
-from pinformers.importing.swaps import Function, Swaps, loaded, namespace
+from pinformers.importing.standing_in import Function
+from pinformers.importing.swaps import Swaps, loaded, namespace
 
 
 class Api:

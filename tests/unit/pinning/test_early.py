@@ -76,6 +76,13 @@ def elsewhere(resolver: Resolver, known: PinnedRepo, source: MemorySource, tmp_p
     return resolver.bind(known.pin, "main", [source], cache_dir=str(tmp_path / "other"))
 
 
+@pytest.fixture
+def cold(resolver: Resolver, known: PinnedRepo, tmp_path: Path) -> tuple[Watched, PinnedRepo]:
+    """A source that delivers at once, and the same pin in an empty cache."""
+    source = Watched(known)
+    return source, elsewhere(resolver, known, source, tmp_path)
+
+
 def bytes_of(pinned: PinnedRepo, path: str) -> bytes:
     return pinned.cache.file(pinned.commit, path).read_bytes()
 
@@ -101,10 +108,9 @@ def test_the_files_of_one_call_are_fetched_side_by_side(resolver: Resolver, know
 
 @pytest.mark.parametrize("name", ["PreTrainedModel", "_BaseAutoModelClass", "AutoModelForCausalLM"])
 def test_weights_come_while_a_model_s_config_loads(
-    resolver: Resolver, known: PinnedRepo, tmp_path: Path, name: str
+    resolver: Resolver, cold: tuple[Watched, PinnedRepo], name: str
 ) -> None:
-    source = Watched(known)
-    pinned = elsewhere(resolver, known, source, tmp_path)
+    source, pinned = cold
     with resolver.loading(name):
         assert pinned.deliver(["config.json"])
         assert source.asked_for(SHARDS[0])
@@ -113,11 +119,8 @@ def test_weights_come_while_a_model_s_config_loads(
 
 
 @pytest.mark.parametrize("name", ["AutoTokenizer", "PreTrainedTokenizerBase", "AutoConfig", "GenerationConfig"])
-def test_whoever_loads_no_weights_fetches_none(
-    resolver: Resolver, known: PinnedRepo, tmp_path: Path, name: str
-) -> None:
-    source = Watched(known)
-    pinned = elsewhere(resolver, known, source, tmp_path)
+def test_whoever_loads_no_weights_fetches_none(resolver: Resolver, cold: tuple[Watched, PinnedRepo], name: str) -> None:
+    source, pinned = cold
     with resolver.loading(name):
         assert pinned.deliver(["config.json"])
         assert pinned.deliver(["tokenizer.json"])
@@ -126,10 +129,9 @@ def test_whoever_loads_no_weights_fetches_none(
 
 
 def test_nothing_is_fetched_ahead_where_only_local_files_may_be(
-    resolver: Resolver, known: PinnedRepo, tmp_path: Path
+    resolver: Resolver, cold: tuple[Watched, PinnedRepo]
 ) -> None:
-    source = Watched(known)
-    pinned = elsewhere(resolver, known, source, tmp_path)
+    source, pinned = cold
     with resolver.loading("PreTrainedModel"):
         assert pinned.deliver(["config.json"], local=True)
     assert source.order == ["config.json"]
