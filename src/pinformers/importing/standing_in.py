@@ -15,6 +15,18 @@ _PASSED = {"VAR_POSITIONAL": "*{0}", "KEYWORD_ONLY": "{0}={0}", "VAR_KEYWORD": "
 _PLACE = ("co_filename", "co_firstlineno", "co_name", "co_qualname")
 
 
+class _Inner(functools.partial[Any]):
+    """What a stand-in calls. cloudpickle and dill write it by value: another process then calls the original.
+
+    A partial, since an object with ``__call__`` would be one more frame in a traceback.
+    """
+
+    original: Any
+
+    def __reduce__(self) -> Any:
+        return functools.partial, (self.original,)
+
+
 def stand_in(original: FunctionType, wrapper: Function) -> FunctionType:
     """Return a function that calls ``wrapper`` and shows the parameters, names, file and line of ``original``."""
     code = original.__code__
@@ -23,7 +35,9 @@ def stand_in(original: FunctionType, wrapper: Function) -> FunctionType:
     passed = ", ".join(_PASSED.get(each.kind.name, "{0}").format(each.name) for each in shape.parameters.values())
     # inspect.getfullargspec, and whoever counts arguments, look at the code; they do not follow __wrapped__.
     make = eval(f"lambda __wrapper: lambda {str(shape)[1:-1]}: __wrapper({passed})", original.__globals__)
-    function: FunctionType = make(wrapper)
+    inner = _Inner(wrapper)
+    inner.original = original
+    function: FunctionType = make(inner)
     functools.update_wrapper(function, original)
     # On one line: in a traceback this frame shows where the original begins. inspect.getsourcefile looks here.
     place = {name: getattr(code, name) for name in _PLACE if hasattr(code, name)}

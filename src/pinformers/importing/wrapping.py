@@ -5,7 +5,6 @@ The classes stay the original objects: a subclass would break identity, pickle a
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -53,19 +52,6 @@ def beside_models(loading: Loading, function: Function) -> Function:
     return called
 
 
-class _Loading:
-    """What is entered around a load. cloudpickle writes methods by value: another process then enters nothing."""
-
-    def __init__(self, loading: Loading) -> None:
-        self._loading = loading
-
-    def __call__(self, name: str) -> AbstractContextManager[object]:
-        return self._loading(name)
-
-    def __reduce__(self) -> Any:
-        return functools.partial, (nullcontext,)
-
-
 class AutoWrappers:
     """The wrapped classes and what stood in each before.
 
@@ -101,7 +87,7 @@ class AutoWrappers:
             setattr(owner, method, wrapper)
 
     def _wrapper(self, name: str, original: FunctionType) -> FunctionType:
-        loading = _Loading(self._loading)
+        loading = self._loading
 
         def from_pretrained(*args: Any, **kwargs: Any) -> Any:
             with loading(name):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import pickle
+import threading
 from types import FunctionType
 from typing import Any
 
@@ -100,3 +102,17 @@ def test_only_we_know_it() -> None:
     assert stands_in(function) and stands_in(function.__get__(Home()))
     assert not stands_in(decorated(function)) and not stands_in(keyword) and not stands_in(Home)
     assert set(vars(function)) == {"__wrapped__"}
+
+
+def test_written_by_value_it_needs_nothing_of_ours() -> None:
+    """cloudpickle writes a method so, and what it finds no more under its name; what it closes over may have locks."""
+    lock = threading.RLock()
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        with lock:
+            return "ours"
+
+    (cell,) = stand_in(keyword, wrapper).__closure__ or ()
+    content = pickle.dumps(cell.cell_contents)
+    assert b"pinformers" not in content
+    assert pickle.loads(content)(only=1) == 1
