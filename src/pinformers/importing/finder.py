@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from importlib.abc import Loader, MetaPathFinder
 
 Executed = Callable[[str, ModuleType], None]
+# How Python up to 3.11 asks a finder that has find_module alone, with its warning; later ones pass such a finder by.
+_ASK_LEGACY = getattr(importlib._bootstrap, "_find_spec_legacy", lambda finder, name, path: None)
 
 
 class Relay:
@@ -94,7 +97,7 @@ class Finder:
         # Only the finders after this one: importlib.util.find_spec would come back here.
         for finder in self._after():
             find_spec = getattr(finder, "find_spec", None)
-            spec = find_spec(fullname, path, target) if find_spec is not None else None
+            spec = find_spec(fullname, path, target) if find_spec else _ASK_LEGACY(finder, fullname, path)
             if spec is not None:
                 return cast(ModuleSpec, spec)
         return None

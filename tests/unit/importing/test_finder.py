@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import runpy
@@ -103,6 +104,33 @@ def test_a_finder_before_us_wins_and_we_ask_only_those_after(package: Path) -> N
         finder.remove()
         sys.meta_path.remove(before)  # type: ignore[arg-type]
         sys.meta_path.remove(after)  # type: ignore[arg-type]
+
+
+def test_a_finder_after_us_that_has_find_module_alone_is_asked_as_without_us(package: Path) -> None:
+    """Python up to 3.11 asks it, and warns; later ones pass it by."""
+    asked: list[str] = []
+
+    class Legacy:
+        def find_module(self, name: str, path: object = None) -> None:
+            asked.append(name) if name.startswith(PACKAGE) else None
+
+    def seen() -> tuple[list[str], list[tuple[str, str]]]:
+        asked.clear()
+        with pytest.warns(ImportWarning) if sys.version_info < (3, 12) else contextlib.nullcontext([]) as warned:
+            spec = importlib.util.find_spec(PACKAGE)
+            assert spec is not None
+        return [*asked], [(str(each.message), each.filename) for each in warned]
+
+    finder, legacy = Finder(PACKAGE, lambda *_: None), Legacy()
+    sys.meta_path.insert(0, legacy)  # type: ignore[arg-type]
+    try:
+        plain = seen()
+        finder.install()
+        assert seen() == plain
+        assert bool(plain[0]) is (sys.version_info < (3, 12))
+    finally:
+        finder.remove()
+        sys.meta_path.remove(legacy)  # type: ignore[arg-type]
 
 
 def test_remove_takes_only_this_finder(package: Path) -> None:
