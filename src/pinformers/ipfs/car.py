@@ -18,6 +18,8 @@ _HEADER_V2 = b"\xa1\x67version\x02"
 _TAG_CID = b"\xd8\x2a"
 _MAX_HEADER = 1 << 20
 _MAX_CID = 256
+# How nearly every CID begins: version 1, raw or dag-pb, sha256. It has 36 bytes.
+_USUAL = (b"\x01\x55\x12\x20", b"\x01\x70\x12\x20")
 
 
 def write_car(out: BinaryIO, roots: Sequence[CID], blocks: Iterable[Block]) -> int:
@@ -61,10 +63,14 @@ def read_car(stream: BinaryIO) -> tuple[tuple[CID, ...], Iterator[Block]]:
 
 
 def _blocks(source: _Stream) -> Iterator[Block]:
-    while (frame := source.frame(MAX_BLOCK + _MAX_CID)) is not None:
+    while (length := source.length(MAX_BLOCK + _MAX_CID)) is not None:
+        frame = source.exactly(min(length, 36))
         try:
+            if length < 36 or not frame.startswith(_USUAL):
+                frame += source.exactly(length - len(frame))
             cid, end = CID.read(frame, 0)
-            content = frame[end:]
+            # Read apart, so that a MiB is not copied once more.
+            content = frame[end:] + source.exactly(length - len(frame))
             if len(content) > MAX_BLOCK:
                 raise BadCar(f"the block {cid} has {len(content)} bytes, more than {MAX_BLOCK}")
             cid.verify(content)
@@ -82,25 +88,22 @@ class _Stream:
 
     def frame(self, limit: int) -> bytes | None:
         """Return the next length-prefixed frame, None at the end of the stream."""
-        length = self._length()
-        if length is None:
-            return None
-        if not 0 < length <= limit:
-            raise BadCar(f"a frame of {length} bytes cannot be right")
-        return self._exactly(length)
+        length = self.length(limit)
+        return None if length is None else self.exactly(length)
 
     def enter_v2(self, consumed: int) -> None:
         """Skip from behind the CARv2 pragma to its inner CARv1."""
-        header = self._exactly(40)
+        header = self.exactly(40)
         offset, size = (int.from_bytes(header[at : at + 8], "little") for at in (16, 24))
         gap = offset - consumed - len(header)
         if gap < 0:
             raise BadCar("its version 2 header points before itself")
         while gap:
-            gap -= len(self._exactly(min(gap, 1 << 16)))
+            gap -= len(self.exactly(min(gap, 1 << 16)))
         self._left = size
 
-    def _length(self) -> int | None:
+    def length(self, limit: int) -> int | None:
+        """Return the length of the next frame, which ``exactly`` then reads, None at the end of the stream."""
         encoded = b""
         while len(encoded) < varint.MAX_BYTES:
             byte = b"" if self._left == 0 else self._stream.read(1)
@@ -116,11 +119,15 @@ class _Stream:
             if byte < b"\x80":
                 break
         try:
-            return varint.decode(encoded, 0)[0]
+            length = varint.decode(encoded, 0)[0]
         except ValueError as exc:
             raise BadCar(str(exc)) from exc
+        if not 0 < length <= limit:
+            raise BadCar(f"a frame of {length} bytes cannot be right")
+        return length
 
-    def _exactly(self, count: int) -> bytes:
+    def exactly(self, count: int) -> bytes:
+        """Return so many bytes."""
         if self._left is not None:
             if count > self._left:
                 raise BadCar("a frame reaches beyond the payload")

@@ -29,6 +29,20 @@ class Leaf:
     wrapped: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Raw leaves that stand side by side: the bytes ``first`` to ``last``, both included, of the file ``node``."""
+
+    node: CID
+    first: int
+    last: int
+    leaves: tuple[CID, ...]
+
+
+Runs = Callable[[Run], Iterator[tuple[CID, bytes]]]
+"""Delivers those leaves of a run, verified, that come together at less cost than one by one; perhaps none."""
+
+
 def read_block(cid: CID, fetch: Fetch, *, verified: bool = False) -> bytes:
     """Fetch one block and verify it, unless ``fetch`` has; an identity CID holds its block itself."""
     if cid.hash_code == IDENTITY:

@@ -11,11 +11,9 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from pinformers._errors import SourceError
-from pinformers.ipfs.cid import CID
-from pinformers.ipfs.dag import Fetch
 from pinformers.sources.workers import Workers
 
 # Files of one process on their way at the same time. Each holds up to 8 blocks of 1 MiB.
@@ -32,8 +30,14 @@ _logger = logging.getLogger("pinformers")
 _EXPECTED: ContextVar[bool] = ContextVar("pinformers_weights", default=False)
 T = TypeVar("T")
 Key: TypeAlias = tuple[str, ...]
-Guard: TypeAlias = Callable[[Fetch], Fetch]
-"""Makes of a fetch one that fails once its file is given up."""
+Asked = TypeVar("Asked")
+Given = TypeVar("Given")
+
+
+class Guard(Protocol):
+    """Makes of a fetch of blocks one that fails once its file is given up."""
+
+    def __call__(self, fetch: Callable[[Asked], Given], /) -> Callable[[Asked], Given]: ...
 
 
 @contextmanager
@@ -145,10 +149,10 @@ class _Begun(Generic[T]):
                 self._places += 1
             self._top_up()
 
-    def _guarded(self, fetch: Fetch) -> Fetch:
-        def guarded(cid: CID) -> bytes:
+    def _guarded(self, fetch: Callable[[Asked], Given]) -> Callable[[Asked], Given]:
+        def guarded(asked: Asked) -> Given:
             if self._ended:
                 raise SourceError("early", "it was given up")
-            return fetch(cid)
+            return fetch(asked)
 
         return guarded

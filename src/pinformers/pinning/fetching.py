@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import io
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -18,18 +17,18 @@ from typing import BinaryIO
 from pinformers._errors import BadBlock, BadCar, BlockMismatch, PinError
 from pinformers.ipfs.car import append_car, read_car, write_car
 from pinformers.ipfs.cid import CID, DAG_PB, IDENTITY, RAW, Block
-from pinformers.ipfs.dag import Fetch, known_leaves, leaf_block, read_parts
+from pinformers.ipfs.dag import Fetch, Runs, known_leaves, leaf_block, read_parts
 from pinformers.ipfs.dagpb import parse_node
+from pinformers.pinning.ahead import Ahead
 from pinformers.pinning.cache import RepoCache, check_room
 from pinformers.pinning.pin import Pin, PinnedFile
-from pinformers.pinning.records import write_bytes
+from pinformers.pinning.records import sync, write_bytes
 from pinformers.sources.workers import Workers
-
-# Blocks in flight for one file. Over loopback 4 threads gave the most (docs/benchmarks), over a network latency counts.
-WINDOW = 8
 
 # The bytes that a copy holds in memory.
 _COPIED = 4 << 20
+# So many bytes that were written are worth a wait for the disk.
+_FLUSHED = 32 << 20
 
 _logger = logging.getLogger("pinformers")
 
@@ -54,14 +53,21 @@ def _nobody(_: Fetched) -> None:
 
 
 def fetch_file(
-    cache: RepoCache, pin: Pin, path: str, fetch: Fetch, dag_path: Path, placed: Placed = _nobody
+    cache: RepoCache,
+    pin: Pin,
+    path: str,
+    fetch: Fetch,
+    dag_path: Path,
+    placed: Placed = _nobody,
+    runs: Runs | None = None,
 ) -> Fetched:
     """Put a pinned file in place out of verified blocks, and its inner blocks at ``dag_path``.
 
-    What an earlier fetch had verified is not fetched again. ``placed`` is told before others that wait for the file
+    What an earlier fetch had verified is not fetched again. ``runs`` is asked first for leaves that stand side by side.
+    ``placed`` is told before others that wait for the file
     find it. Raises SourceError, BadContent or OSError; after the first the verified part is kept for the next time.
     """
-    one = _FileFetch(pin.files[path], fetch, Nodes(CID.parse(pin.files[path].cid), dag_path))
+    one = _FileFetch(pin.files[path], fetch, Nodes(CID.parse(pin.files[path].cid), dag_path), runs)
     return _put(cache, pin, path, one, placed)
 
 
@@ -102,9 +108,9 @@ class _FileCopy:
 class _FileFetch:
     """One file on its way into a part."""
 
-    def __init__(self, file: PinnedFile, fetch: Fetch, nodes: Nodes) -> None:
+    def __init__(self, file: PinnedFile, fetch: Fetch, nodes: Nodes, runs: Runs | None) -> None:
         self.file, self.wrote = file, False
-        self._cid, self._fetch, self._nodes = CID.parse(file.cid), fetch, nodes
+        self._cid, self._fetch, self._nodes, self._runs = CID.parse(file.cid), fetch, nodes, runs
         self._sha256 = hashlib.sha256()
         # The blob is going to be named by this id; that of an LFS file is the id of its pointer.
         self._blob_id = None if file.hub.get("lfs_sha256") else file.hub.get("blob_id")
@@ -116,7 +122,7 @@ class _FileFetch:
         check_room(Path(out.name).parent, self.file.size - start)
         out.seek(start)
         out.truncate()
-        ahead = Ahead(self._block, start)
+        ahead = Ahead(self._block, start, self._runs)
         try:
             fetch, size = self._noted(ahead.fetch), self.file.size
             parts = read_parts(self._cid, fetch, start=start, size=size, verified=True)
@@ -173,70 +179,49 @@ class _FileFetch:
 
 def _write(out: BinaryIO, pieces: Iterable[bytes | memoryview], take: Callable[[bytes | memoryview], None]) -> None:
     """Write pieces and have ``take`` hash each meanwhile: both release the GIL, so that two cores are at work."""
-    hashing = Workers("pinformers-hash")
+    hashing, flushing = Workers("pinformers-hash"), _Flushing(out)
     try:
         for piece in pieces:
             hashed = hashing.submit(partial(take, piece))
             try:
                 out.write(piece)
+                flushing.wrote(len(piece))
             finally:
                 # Before the next piece, which may be in the same memory.
                 hashed.result()
     finally:
         hashing.close()
+        flushing.close()
+    flushing.check()
 
 
-class Ahead:
-    """Deliver blocks to a walk over one file, and fetch meanwhile those that it is going to ask for next."""
+class _Flushing:
+    """Have the disk take what was written so far, so that who ends the file has little of it to wait for."""
 
-    def __init__(self, fetch: Fetch, start: int) -> None:
-        self._fetch, self._start = fetch, start
-        self._next: deque[tuple[CID, int]] = deque()
-        self._running: dict[CID, Future[bytes]] = {}
-        self._offsets: dict[CID, int] = {}
-        self._last: tuple[CID, bytes] | None = None
-        self._workers = Workers("pinformers-fetch")
+    def __init__(self, out: BinaryIO) -> None:
+        self._out, self._workers = out, Workers("pinformers-flush")
+        self._dirty = 0
+        self._running: Future[None] | None = None
 
-    def fetch(self, cid: CID) -> bytes:
-        """Return the block when it is here."""
-        if self._last is not None and self._last[0] == cid:
-            return self._last[1]
-        running = self._running.pop(cid, None)
-        if running is None and self._next and self._next[0][0] == cid:
-            self._offsets[cid] = self._next.popleft()[1]
-        if running is None:
-            self._top_up()
-        block = self._fetch(cid) if running is None else running.result()
-        if cid.codec == DAG_PB:
-            self._next.extendleft(reversed(list(self._below(cid, block))))
-        self._top_up()
-        self._last = cid, block
-        return block
+    def wrote(self, count: int) -> None:
+        """Take in that so many bytes more were written; raises what the disk said of those before."""
+        self._dirty += count
+        if self._dirty >= _FLUSHED and (self._running is None or self._running.done()):
+            self.check()
+            self._dirty = 0
+            self._out.flush()
+            self._running = self._workers.submit(partial(sync, self._out.fileno()))
 
     def close(self) -> None:
-        """Give up what is under way; nobody is waited for."""
-        for running in self._running.values():
-            running.cancel()
+        """Wait for the disk: the file is closed next, and its number may be another's then."""
+        if self._running is not None:
+            self._running.exception()
         self._workers.close()
 
-    def _below(self, cid: CID, block: bytes) -> Iterator[tuple[CID, int]]:
-        try:
-            node = parse_node(cid, block)
-        except BadBlock:
-            # The walk reads the same block next, and says so.
-            return
-        offset = self._offsets.get(cid, 0) + len(node.data)
-        for link, size in zip(node.links, node.block_sizes, strict=False):
-            if size and offset + size > self._start:
-                yield link.cid, offset
-            offset += size
-
-    def _top_up(self) -> None:
-        while self._next and len(self._running) < WINDOW:
-            cid, offset = self._next.popleft()
-            self._offsets[cid] = offset
-            if cid not in self._running:
-                self._running[cid] = self._workers.submit(partial(self._fetch, cid))
+    def check(self) -> None:
+        """Raise what the disk said: the system tells each error once, and the file's end would not hear of it."""
+        if self._running is not None:
+            self._running.result()
 
 
 class Nodes:

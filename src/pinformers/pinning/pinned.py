@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pinformers._errors import BadContent, PinError, SourceError
-from pinformers.ipfs.dag import Fetch
 from pinformers.pinning.access import Gate
 from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, Place, Stat, read_ref
-from pinformers.pinning.early import Early, Guard, weights
+from pinformers.pinning.early import Asked, Early, Given, Guard, weights
 from pinformers.pinning.fetching import Fetched, copy_file, fetch_file
 from pinformers.pinning.ledger import PLAIN, Ledger, Served
 from pinformers.pinning.pin import Hub, Pin, PinnedFile
@@ -99,7 +98,8 @@ class PinnedRepo:
         """Whether ``path`` exists at the commit; None when that is not known."""
         if path in self.pin.files or path in self.pin.others:
             return True
-        return False if self.pin.listed or self.cache.marked_absent(self.commit, path) else None
+        folder = any(name.startswith(f"{path}/") for name in (*self.pin.files, *self.pin.others))
+        return False if self.pin.listed or folder or self.cache.marked_absent(self.commit, path) else None
 
     def deliver(self, paths: Sequence[str], *, local: bool = False) -> bool:
         """Put ``paths`` in place; True when each now lies in the hub cache or is known to be absent.
@@ -277,7 +277,8 @@ class PinnedRepo:
         chain = Chain([source for source in self._means.sources if not alone or getattr(source, "local", False)])
         dag_path = self._means.catalog.dag_path(file.cid)
         try:
-            fetched = fetch_file(self.cache, self.pin, path, guard(chain.fetch), dag_path, partial(self._record, path))
+            fetch, record, runs = guard(chain.fetch), partial(self._record, path), guard(chain.run)
+            fetched = fetch_file(self.cache, self.pin, path, fetch, dag_path, record, runs)
         except SourceError:
             if shut:
                 return Brought([], chain, shut)
@@ -344,7 +345,7 @@ class PinnedRepo:
         self._means.ledger.note(self.pin.repo, self.commit, path, served)
 
 
-def _unguarded(fetch: Fetch) -> Fetch:
+def _unguarded(fetch: Callable[[Asked], Given]) -> Callable[[Asked], Given]:
     return fetch
 
 

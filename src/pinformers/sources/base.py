@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from pinformers._errors import BlockMismatch, SourceError, SourceUnavailable
 from pinformers.ipfs.cid import CID
+from pinformers.ipfs.dag import Run, Runs
 
 
 class Source(Protocol):
@@ -55,6 +57,10 @@ class Lazy:
         """Ask the source."""
         return self.built.block(cid)
 
+    def run(self, run: Run) -> Iterator[tuple[CID, bytes]]:
+        """Ask the source for those blocks of a run that it can deliver together."""
+        return _together(self.built, run)
+
     @property
     def built(self) -> Source:
         """The source itself."""
@@ -101,10 +107,29 @@ class Chain:
                 # A plug-in is code of others: whatever it raises is its failure, not the load's.
                 self._failed(source, f"{type(exc).__name__}: {exc}", drop=True)
             else:
-                with self._lock:
-                    self.served[source.name] = self.served.get(source.name, 0) + 1
+                self._serves(source)
                 return block
         raise SourceError(", ".join(self.failures) or "(none configured)", self.tried)
+
+    def run(self, run: Run) -> Iterator[tuple[CID, bytes]]:
+        """Yield the verified blocks of a run that come together; the others are for ``fetch``, and failures with them.
+
+        Ours alone are asked: the store on this machine, and where it has none of them the next source.
+        """
+        for source in list(self._sources):
+            if not getattr(source, "proves", False):
+                return
+            local, delivered = getattr(source, "local", False), False
+            for cid, block in _held(source, run) if local else _together(source, run):
+                delivered = True
+                self._serves(source)
+                yield cid, block
+            if delivered or not local:
+                return
+
+    def _serves(self, source: Source) -> None:
+        with self._lock:
+            self.served[source.name] = self.served.get(source.name, 0) + 1
 
     def _failed(self, source: Source, reason: str, *, drop: bool) -> None:
         expected = getattr(source, "expected", True)
@@ -125,3 +150,15 @@ class Chain:
     def tried(self) -> str:
         """What was tried and why it failed, for a person."""
         return "; ".join(f"{name}: {reason}" for name, reason in self.failures.items()) or "no source was asked"
+
+
+def _held(source: Source, run: Run) -> Iterator[tuple[CID, bytes]]:
+    for cid in run.leaves:
+        # One that is not there is asked for by itself, and its failure is told then.
+        with suppress(SourceError):
+            yield cid, source.block(cid)
+
+
+def _together(source: Source, run: Run) -> Iterator[tuple[CID, bytes]]:
+    runs: Runs | None = getattr(source, "run", None)
+    return iter(()) if runs is None else runs(run)

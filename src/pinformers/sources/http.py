@@ -132,13 +132,13 @@ class Exchange:
     """One request and its answer, which another thread may cut off at any time.
 
     ``answered`` is the time at which the headers of the final answer were here, ``until`` that at which all redirects
-    must have led to it.
+    must have led to it. ``wait`` is the limit for each wait, in seconds, where it is another than for other requests.
     """
 
-    def __init__(self, until: float | None = None) -> None:
+    def __init__(self, until: float | None = None, wait: float | None = None) -> None:
         self._lock = threading.Lock()
         self._connection: Connection | None = None
-        self.until = until
+        self.until, self.wait = until, wait
         self.abandoned = False
         self.kept = False
         self.answered: float | None = None
@@ -279,6 +279,7 @@ class Connections:
     def _send(self, parts: SplitResult, headers: Mapping[str, str], exchange: Exchange) -> BaseHTTPResponse:
         manager = self._manager(parts)
         exchange.kept = False
+        wait = exchange.wait or self._timeout
         left = None if exchange.until is None else exchange.until - time.monotonic()
         if left is not None and left <= 0:
             raise Refusal(parts.netloc, "it stalled: it did not answer in time", "stalled")
@@ -289,7 +290,7 @@ class Connections:
                     "GET",
                     parts.geturl(),
                     headers={"Accept-Encoding": "identity", "User-Agent": "pinformers", **headers},
-                    timeout=urllib3.Timeout(total=left, connect=self._timeout, read=self._timeout),
+                    timeout=urllib3.Timeout(total=left, connect=wait, read=wait),
                     redirect=False,
                     retries=False,
                     preload_content=False,

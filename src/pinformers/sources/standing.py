@@ -17,6 +17,8 @@ IN_ALL = 16
 _LATENCY, _SPEED = 0.05, 10e6
 # The bytes of a whole block, by which servers are compared.
 _BLOCK = 1 << 20
+# A server is rapid where so many blocks take no more seconds than that: a request costs more than its bytes then.
+_RUN, _RAPID = 8, 0.1
 # Smaller answers say nothing of the speed.
 _TELLING = 1 << 16
 _HEDGE_FIRST, _HEDGE_LEAST, _HEDGE_MOST = 1.0, 0.1, 2.0
@@ -48,6 +50,11 @@ class Standing:
         """The seconds that one more block from it should take."""
         latency = _LATENCY if self._latency is None else self._latency
         return (latency + _BLOCK / self._speed) * (1 + self.in_flight)
+
+    @property
+    def rapid(self) -> bool:
+        """Whether it has shown to answer and to send so fast that requests are what costs."""
+        return self._latency is not None and self._latency + _RUN * _BLOCK / self._speed < _RAPID
 
     def hedge_delay(self, stall_timeout: float) -> float:
         """Return the seconds after which headers that are not here are late for this server."""
@@ -144,6 +151,14 @@ class Roster:
                 if not ends or max(ends) <= now:
                     return None
                 self._changed.wait(max(0.0, min(end for end in ends if end > now) - now))
+
+    def take_rapid(self, able: Collection[int]) -> int | None:
+        """Take a place at the best server, at once, where that is a rapid one among the ``able``."""
+        number = self.take((), patience=0.0)
+        if number is not None and not (number in able and self._standings[number].rapid):
+            self.give(number)
+            number = None
+        return number
 
     def give(self, number: int) -> None:
         """Give a place back."""

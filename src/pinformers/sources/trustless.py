@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import email.utils
+import http.client
 import io
 import time
 from collections.abc import Iterator
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from urllib3 import BaseHTTPResponse, HTTPResponse
+from urllib3.exceptions import ProtocolError
 
 from pinformers._errors import BadCar, BadCID, BlockMismatch, Refusal
 from pinformers.ipfs.car import read_car
 from pinformers.ipfs.cid import CID, Block
+from pinformers.ipfs.dag import Run
 from pinformers.ipfs.dagpb import MAX_BLOCK
 from pinformers.sources.http import Address, Connections, Exchange, discard, mapped
 
@@ -34,7 +37,7 @@ class Gateway:
         self.url = address.url
         self._base = address.root
         self._secret = address.headers
-        self._raw = True
+        self._raw = self.runs = True
 
     def block(self, cid: CID, connections: Connections, exchange: Exchange) -> bytes:
         """Return the verified block."""
@@ -48,6 +51,33 @@ class Gateway:
         # Only now: a gateway that refuses both may have refused this block alone.
         self._raw = False
         return block
+
+    def run(self, run: Run, connections: Connections, exchange: Exchange) -> Iterator[tuple[CID, bytes]]:
+        """Yield the verified blocks of a run as they come in one answer (IPIP-402); ``runs`` says whether it can.
+
+        It is not asked for another one after a failure, or where a block was missing.
+        """
+        wanted = set(run.leaves)
+        try:
+            for block in self._entity(run, connections, exchange):
+                if block.cid in wanted:
+                    wanted.remove(block.cid)
+                    yield block.cid, block.data
+        except Refusal:
+            self.runs = False
+            raise
+        self.runs = self.runs and not wanted
+
+    def _entity(self, run: Run, connections: Connections, exchange: Exchange) -> Iterator[Block]:
+        path = f"{run.node}?format=car&dag-scope=entity&entity-bytes={run.first}:{run.last}"
+        with self._open(path, CAR_TYPE, connections, exchange) as answer:
+            # The node itself comes along.
+            left = run.last + 1 - run.first + MAX_BLOCK
+            for block in self._read_car(answer, _Body(answer)):
+                left -= len(block.data)
+                if left < 0:
+                    raise self._too_long()
+                yield block
 
     def _raw_block(self, cid: CID, connections: Connections, exchange: Exchange) -> bytes:
         answer = self._open(f"{cid}?format=raw", RAW_TYPE, connections, exchange)
@@ -67,7 +97,9 @@ class Gateway:
         with answer:
             self._check_length(answer, MAX_BLOCK + _CAR_AROUND)
             size = 0
-            for block in self._read_car(answer):
+            # urllib3 otherwise closes itself at the end, where the buffer reads once more.
+            cast(HTTPResponse, answer).auto_close = False
+            for block in self._read_car(answer, cast(io.RawIOBase, answer)):
                 if block.cid.multihash == cid.multihash:
                     discard(answer)
                     return block.data
@@ -76,11 +108,9 @@ class Gateway:
                     raise self._too_long()
         raise Refusal(self.url, f"its CAR lacks the block {cid}", "absent")
 
-    def _read_car(self, answer: BaseHTTPResponse) -> Iterator[Block]:
+    def _read_car(self, answer: BaseHTTPResponse, raw: io.RawIOBase) -> Iterator[Block]:
         """Yield the verified blocks of a CAR while they come."""
-        # urllib3 otherwise closes itself at the end, where the buffer reads once more.
-        cast(HTTPResponse, answer).auto_close = False
-        body = cast(BinaryIO, io.BufferedReader(answer, 1 << 16))
+        body = cast(BinaryIO, io.BufferedReader(raw, 1 << 16))
         with mapped(self.url):
             try:
                 _, blocks = read_car(body)
@@ -147,6 +177,29 @@ class Gateway:
             # Nothing says where the answer was to end; http.client takes even a header cut short for a whole one.
             return Refusal(self.url, f"it sent other bytes than the block {cid}, or not all of them", "broken")
         return Refusal(self.url, f"it sent other bytes than the block {cid}", "lie")
+
+
+class _Body(io.RawIOBase):
+    """The body of an answer, read past urllib3, which copies each byte three times on its way to a buffer."""
+
+    def __init__(self, answer: BaseHTTPResponse) -> None:
+        self._answer = answer
+        self._inner = cast(Any, answer)._original_response
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            size = int(self._inner.readinto(buffer))
+        except http.client.HTTPException as exc:
+            raise ProtocolError(str(exc)) from exc
+        if not size and self._inner.length:
+            raise ProtocolError(f"{self._inner.length} bytes are missing")
+        if not size:
+            # All of it was read: the connection is good for another request.
+            self._answer.release_conn()
+        return size
 
 
 def retry_after(answer: BaseHTTPResponse) -> float | None:

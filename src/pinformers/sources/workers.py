@@ -40,9 +40,9 @@ class Workers:
         else:
             self._jobs.put(job)
 
-    def submit(self, call: Callable[[], T]) -> Future[T]:
+    def submit(self, call: Callable[[], T], future: Future[T] | None = None) -> Future[T]:
         """Run a call likewise; the future has what it returns or raises, unless it is cancelled before it begins."""
-        future: Future[T] = Future()
+        future = Future() if future is None else future
 
         def job() -> None:
             if not future.set_running_or_notify_cancel():

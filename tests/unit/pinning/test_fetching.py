@@ -17,8 +17,9 @@ from ipfs_data import MemoryStore
 from pin_rooms import REPO
 from pinformers._errors import BlockMismatch, BlockNotFound, SourceError
 from pinformers.ipfs import CID, V0_2015, Profile, hash_file
+from pinformers.pinning.ahead import WINDOW, Ahead
 from pinformers.pinning.cache import PART, RepoCache
-from pinformers.pinning.fetching import WINDOW, Ahead, fetch_file
+from pinformers.pinning.fetching import fetch_file
 from pinformers.pinning.pin import Pin, PinnedFile
 from pinformers.pinning.records import AGE
 from pinformers.sources.base import Chain
