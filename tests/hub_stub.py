@@ -157,14 +157,15 @@ class HubStub:
         if target.kind == "info":
             return _json(describe_repo(repo, commit, blobs="blobs" in query))
         if target.kind == "tree":
-            return self._tree(repo, commit, target.path, query)
+            return self._tree(repo, commit, target, query)
         return _file(repo.commits[commit].get(target.path), commit, headers.get("Range"))
 
-    def _tree(self, repo: Repo, commit: str, folder: str, query: Mapping[str, list[str]]) -> Answer:
+    def _tree(self, repo: Repo, commit: str, target: Target, query: Mapping[str, list[str]]) -> Answer:
+        folder = target.path
         recursive, expand = (query.get(flag, [""])[0].lower() in ("true", "1") for flag in ("recursive", "expand"))
         entries = tree_entries(repo.commits[commit], folder, xet=self.xet)
         if folder and not entries:
-            return _error(404, "EntryNotFound", f"{folder} does not exist on {commit!r}", commit)
+            return _error(404, "EntryNotFound", f'{folder} does not exist on "{target.revision}"', commit)
         depth = folder.count("/") + bool(folder)
         shown = [entry for entry in entries if recursive or str(entry["path"]).count("/") == depth]
         if expand:

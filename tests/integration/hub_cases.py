@@ -47,14 +47,6 @@ def answer(call: Callable[[], Any]) -> list[str]:
     return [text.replace(os.environ["HOME"], "~") for text in found]
 
 
-def name_of_error(call: Callable[[], Any]) -> str:
-    """The words about a folder that does not exist are the server's."""
-    try:
-        return f"no error but {call()}"
-    except Exception as error:
-        return type(error).__name__
-
-
 def read(path: str) -> tuple[str, str]:
     return path, hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
@@ -128,6 +120,10 @@ def downloads(own: str, commit: str) -> dict[str, Callable[[], Any]]:
         "no repo type": lambda: hf_hub_download(REPO, "config.json", repo_type="song"),
         "out of the repo": lambda: hf_hub_download(REPO, "../config.json"),
         "no file": lambda: hf_hub_download(REPO, "."),
+        "folder": lambda: hf_hub_download(REPO, "sub"),
+        "folder in a folder": lambda: hf_hub_download(REPO, "deep", subfolder="sub"),
+        "folder of a commit": lambda: hf_hub_download(REPO, "sub", revision=commit),
+        "folder, local_files_only": lambda: hf_hub_download(REPO, "sub", local_files_only=True),
         "dataset": lambda: read(hf_hub_download("org/model", "rows.csv", repo_type="dataset")),
         "space": lambda: read(hf_hub_download("org/model", "app.py", repo_type="space")),
         "not a model": lambda: hf_hub_download("org/model", "rows.csv"),
@@ -184,6 +180,7 @@ def dry_runs() -> dict[str, Callable[[], Any]]:
         return {}
     return {
         "dry run": lambda: hf_hub_download(REPO, "config.json", dry_run=True),
+        "dry run of a folder": lambda: hf_hub_download(REPO, "sub", dry_run=True),
         "dry run, absent": lambda: hf_hub_download(REPO, "no.json", dry_run=True),
         "dry run of a snapshot": lambda: sorted(map(str, snapshot_download(REPO, dry_run=True))),
         "dry run in local_dir": lambda: hf_hub_download(REPO, "config.json", dry_run=True, local_dir="nowhere"),
@@ -208,7 +205,11 @@ def questions(commit: str) -> dict[str, Callable[[], Any]]:
         "list_repo_tree": lambda: entries(api.list_repo_tree(REPO)),
         "list_repo_tree of all": lambda: entries(api.list_repo_tree(REPO, recursive=True, revision=commit)),
         "list_repo_tree of a folder": lambda: entries(api.list_repo_tree(REPO, "sub")),
-        "list_repo_tree of nothing": lambda: name_of_error(lambda: list(api.list_repo_tree(REPO, "nothing"))),
+        "list_repo_tree of nothing": lambda: list(api.list_repo_tree(REPO, "no thing/ü", recursive=True)),
+        "list_repo_tree of nothing in a pull request": lambda: list(api.list_repo_tree(REPO, "nothing", revision="refs/pr/1")),
+        "list_repo_tree of nothing in a commit": lambda: list(api.list_repo_tree(REPO, "nothing", revision=commit)),
+        "list_repo_tree of no rows": lambda: list(api.list_repo_tree(REPO, "nothing", repo_type="dataset")),
+        "list_repo_tree of a file": lambda: list(api.list_repo_tree(REPO, "config.json")),
         "metadata": lambda: metadata(huggingface_hub.get_hf_file_metadata(url)),
         "metadata, method": lambda: metadata(api.get_hf_file_metadata(url=url)),
         "metadata of nothing": lambda: api.get_hf_file_metadata(url=huggingface_hub.hf_hub_url(REPO, "no.json")),

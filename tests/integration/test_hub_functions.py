@@ -35,6 +35,7 @@ NEEDS_THE_HUB = {
     "snapshot, unknown branch",
     "snapshot, force_download",
     "info of an unknown repo",
+    "list_repo_tree of nothing in a pull request",
 }
 # With the hub away, plain fails at these and a pin answers; each asks the hub first, which knows more than a pin.
 ASKED_FIRST = {

@@ -9,7 +9,7 @@ from typing import Any
 
 from pinformers.importing import hub_types
 from pinformers.importing.answers import Answers
-from pinformers.importing.calls import PLAIN, Call, answered_by, names_repo, within
+from pinformers.importing.calls import PLAIN, Call, answered_by, commit_of, names_repo, within
 from pinformers.importing.heard import Heard, Recent, files_of
 from pinformers.importing.protocols import Pinned, Resolver
 from pinformers.importing.questions import About, elsewhere
@@ -33,7 +33,7 @@ class Downloads:
             if not self._everything():
                 return referring(*args, **kwargs)
             call = Call(original, args, kwargs, repo="repo_id")
-            return self._download(call, lambda pinned: call.paths, lambda found: [found])
+            return self._download(call, functools.partial(_file, call), lambda found: [found])
 
         return hf_hub_download
 
@@ -105,6 +105,15 @@ class Downloads:
         if self._heard.written(call.repo, call.revision, call.repo_type):
             return resolver, None
         return resolver, resolver.resolve(call.repo, call.revision, repo_type=call.repo_type, cache_dir=call.cache_dir)
+
+
+def _file(call: Call, pinned: Pinned) -> list[str]:
+    named, local = commit_of(call.revision) is not None, bool(call.get("local_files_only"))
+    if pinned.has(*call.paths) is False and not named and not local:
+        # The original, given a commit, takes a folder of it for the file; of a branch it would have asked the hub.
+        pinned.deliver(call.paths, local=False)
+        hub_types.raise_no_file(call, pinned)
+    return call.paths
 
 
 def _chosen(call: Call, pinned: Pinned) -> list[str] | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import io
+import json
 import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -105,19 +107,29 @@ def file_metadata(url: str, path: str, pinned: Pinned) -> Any:
     return metadata(commit_hash=pinned.commit, etag=etag, location=url, size=entry["size"], xet_file_data=None)
 
 
-def raise_absent(url: str, commit: str) -> NoReturn:
-    """Raise what the hub's client raises for the hub's answer that a commit has no such file."""
+def raise_no_file(call: Call, pinned: Pinned) -> NoReturn:
+    """Raise what the hub's client raises where a branch has no such file."""
+    url_of = sys.modules["huggingface_hub.file_download"].hf_hub_url
+    url = url_of(pinned.repo, *call.paths, repo_type=call.repo_type, revision=pinned.revision)
+    raise_absent(url, pinned.commit)
+
+
+def raise_absent(
+    url: str, commit: str, *, method: str = "HEAD", params: Mapping[str, object] | None = None, said: str = ""
+) -> NoReturn:
+    """Raise what the hub's client raises for the hub's answer that a commit has no such file or folder."""
     # The response class of whatever HTTP client this version of huggingface_hub is built on.
     response_class = sys.modules["huggingface_hub.errors"].Response
     client = sys.modules[response_class.__module__.partition(".")[0]]
-    headers = {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found", "X-Repo-Commit": commit}
+    headers = {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit, "Content-Type": "application/json"}
+    request, body = client.Request(method, url, params=params), json.dumps({"error": said or "Entry not found"})
     if client.__name__ == "requests":
         response = client.Response()
-        response.status_code, response.url = 404, url
+        response.request = request.prepare()
+        response.status_code, response.url, response.raw = 404, response.request.url, io.BytesIO(body.encode())
         response.headers.update(headers)
-        response.request = client.Request("HEAD", url).prepare()
     else:
-        response = response_class(404, headers=headers, request=client.Request("HEAD", url))
+        response = response_class(404, headers=headers, content=body, request=request)
     sys.modules["huggingface_hub"].utils.hf_raise_for_status(response)
     raise AssertionError("huggingface_hub did not raise for status 404")
 
@@ -139,15 +151,17 @@ def described(listing: Listing) -> bool:
     )
 
 
-def known_tree(pinned: Pinned, folder: str, recursive: bool) -> list[Any]:
+def known_tree(call: Call, pinned: Pinned) -> list[Any]:
     """Answer what is in a folder of a commit whose listing is known, raising for one that does not exist."""
-    listing = pinned.listing or {}
-    found = list(tree(listing, folder, recursive))
-    if folder in listing:
-        return [entry for entry in tree(listing, "", True) if entry.path == folder]
+    folder, recursive = str(call.get("path_in_repo") or ""), bool(call.get("recursive"))
+    found = list(tree(pinned.listing or {}, folder, recursive))
     if folder and not found:
-        endpoint = sys.modules["huggingface_hub"].constants.ENDPOINT
-        raise_absent(f"{endpoint}/api/models/{pinned.repo}/tree/{pinned.commit}/{quote(folder)}", pinned.commit)
+        # As HfFileSystem expects it, a file is no folder either.
+        api = f"{sys.modules['huggingface_hub'].constants.ENDPOINT}/api/{call.repo_type}s/{pinned.repo}"
+        url = f"{api}/tree/{quote(pinned.revision, safe='')}/{quote(folder, safe='')}"
+        params = {"recursive": recursive, "expand": False}
+        said = f'{folder} does not exist on "{pinned.revision}"'
+        raise_absent(url, pinned.commit, method="GET", params=params, said=said)
     return found
 
 
@@ -170,9 +184,9 @@ def client_errors() -> tuple[type[Exception], ...]:
 def reword(error: BaseException, commit: str, asked: str | None) -> None:
     """Have an error speak of the revision that was asked for, not of the commit that the original was given."""
     if error.args and isinstance(error.args[0], str):
-        words = at_revision(error.args[0], commit, asked or "main")
-        words = words.replace(f"/tree/{commit}", f"/tree/{quote(asked or 'main', safe='')}")
-        words = words.replace(f"/revision/{commit}", f"/revision/{quote(asked, safe='')}" if asked else "")
+        # Without a revision, an account of a repo is asked for at no revision, all else at this one.
+        words = error.args[0] if asked else error.args[0].replace(f"/revision/{commit}", "")
+        words = words.replace(f"/{commit}", f"/{quote(asked or 'main', safe='')}").replace(commit, asked or "main")
         error.args = (words, *error.args[1:])
 
 

@@ -88,7 +88,7 @@ class Questions:
         def answer(pinned: Pinned) -> Pages | None:
             if call.get("expand") or pinned.listing is None:
                 return None
-            return iter([(hub_types.known_tree(pinned, folder, recursive), True)])
+            return iter([(hub_types.known_tree(call, pinned), True)])
 
         found = self._question(_about(call), ask, answer)
         commit = commit_of(call.get("revision"))
