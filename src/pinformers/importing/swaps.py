@@ -11,7 +11,7 @@ from typing import Any, TypeGuard, cast
 from pinformers.importing.standing_in import Function, stand_in, stands_in
 
 Wrap = Callable[[Function], Function]
-_Pairs = dict[int, tuple[object, object]]
+_Pairs = dict[object, tuple[object, object]]
 
 
 class Swaps:
@@ -30,13 +30,13 @@ class Swaps:
         Nothing happens where that is no plain function (somebody's mock), or one of ours.
         """
         original = namespace(module).get(name)
-        if type(original) is FunctionType and not stands_in(original) and id(original) not in self._wrappers:
+        if type(original) is FunctionType and not stands_in(original) and original not in self._wrappers:
             self._pair(original, stand_in(original, wrap(original)))
 
     def method(self, owner: type, name: str, wrap: Wrap) -> None:
         """Replace a method in its class, once; the next ``place`` finds what holds it bound to an instance."""
         original = vars(owner).get(name)
-        if type(original) is FunctionType and id(original) not in self._originals:
+        if type(original) is FunctionType and original not in self._originals:
             wrapper = stand_in(original, wrap(original))
             self._pair(original, wrapper)
             self._methods.append((owner, name, original, wrapper))
@@ -48,10 +48,10 @@ class Swaps:
 
     def here(self, module: ModuleType, name: str, wrap: Wrap) -> None:
         """Give one module another wrapper of what it holds replaced as ``name``."""
-        _, original = self._originals.get(id(namespace(module).get(name)), (None, None))
+        _, original = self._originals.get(_key(namespace(module).get(name)), (None, None))
         if type(original) is FunctionType:
             wrapper = stand_in(original, wrap(original))
-            self._originals[id(wrapper)] = (wrapper, original)
+            self._originals[_key(wrapper)] = (wrapper, original)
             self._write(module, name, wrapper)
 
     def undo(self) -> None:
@@ -66,16 +66,23 @@ class Swaps:
 
     def _exchange(self, modules: Iterable[ModuleType], pairs: _Pairs) -> None:
         for module in modules:
-            for name, value in list(namespace(module).items()):
-                if id(value) in pairs or type(value) is MethodType:
-                    new = self._other(value, pairs)
-                    if new is not None:
-                        self._write(module, name, new)
+            names = namespace(module)
+            # Of 100 000 names in a process with torch, a third are functions: id() of each, or a pair for each from
+            # items(), takes several times as long as this does.
+            held = [
+                value
+                for value in list(names.values())
+                if ((kind := type(value)) is FunctionType and value in pairs) or kind is MethodType
+            ]
+            for name, value in list(names.items()) if held else ():
+                new = self._other(value, pairs)
+                if new is not None:
+                    self._write(module, name, new)
 
     def _other(self, value: object, pairs: _Pairs) -> object | None:
-        _, new = pairs.get(id(value), (None, None))
+        _, new = pairs.get(_key(value), (None, None))
         if new is None and type(value) is MethodType:
-            _, function = pairs.get(id(value.__func__), (None, None))
+            _, function = pairs.get(_key(value.__func__), (None, None))
             if function is not None:
                 # One new object for each old one: what is one object under two names stays one.
                 new = MethodType(cast(Function, function), value.__self__)
@@ -87,8 +94,13 @@ class Swaps:
         namespace(module)[name] = value
 
     def _pair(self, original: object, wrapper: object) -> None:
-        self._wrappers[id(original)] = (original, wrapper)
-        self._originals[id(wrapper)] = (wrapper, original)
+        self._wrappers[_key(original)] = (original, wrapper)
+        self._originals[_key(wrapper)] = (wrapper, original)
+
+
+def _key(value: object) -> object:
+    # No type but Python's own function is asked for its hash. Bound methods may be equal and yet two objects.
+    return value if type(value) is FunctionType else id(value)
 
 
 def namespace(module: object) -> dict[str, Any]:
