@@ -54,7 +54,7 @@ class Sharing:
     def __init__(self, settings: Settings, catalog: Catalog, sources: Sequence[Source]) -> None:
         self._settings, self.catalog, self.sources = settings, catalog, sources
         self.gate = Gate(catalog, kept=settings.gated == "keep", hub_allowed="hub" in settings.sources)
-        self._others = AnySource([source for source in sources if not source.local])
+        self._others = AnySource([source for source in sources if not getattr(source, "local", False)])
         self._lock = threading.Lock()
         self._following: Following | None = None
         self._cluster: ClusterShelf | None = None

@@ -306,3 +306,19 @@ def test_the_certificates_of_the_settings_count_for_the_cluster(
     assert urlsplit(peer.paths[0]).path == f"/allocations/{NEW}"
     with pytest.raises(SourceError, match="self-signed"):
         share(cluster_api=url).cluster.node.get(NEW)
+
+
+def test_a_plug_in_has_a_name_and_blocks_and_need_not_say_more(
+    tmp_path: Path, share: Share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "path" / "plain_source-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plain-source\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[pinformers.sources]\nplain = plain_source:Plain\n")
+    (info.parent / "plain_source.py").write_text(
+        "class Plain:\n    name = 'plain'\n\n    def block(self, cid):\n        return b''\n"
+    )
+    monkeypatch.syspath_prepend(str(info.parent))
+    sharing = share(sources=("embedded", "plain"))
+    assert [source.name for source in sharing.sources] == ["embedded", "plain"]
+    assert sharing.shelves() == []
