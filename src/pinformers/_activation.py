@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from pinformers import _gate, _logging, _metadata
 from pinformers._errors import SettingsError
-from pinformers.importing.hook import ImportHook
+from pinformers.importing.hook import PACKAGE, ImportHook
+from pinformers.importing.swaps import executing
 
 if TYPE_CHECKING:
     from pinformers._settings import Loaded
@@ -200,9 +201,13 @@ class _State:
         try:
             return handle.settings.settings.scope == "hub"
         except SettingsError as exc:
-            # Whoever loads no model hears of it all the same; the import of transformers stops there.
-            if handle.judge().open and str(exc) not in self._wrong:
+            # Whoever loads no model hears of it all the same; the import of transformers, once it ends, says so itself.
+            stops = executing(sys.modules.get(PACKAGE))
+            if handle.judge().open and not stops and str(exc) not in self._wrong:
                 self._wrong.add(str(exc))
+                if self.top is None or self.top.known is None:
+                    # No settings say what is shown; without a handler of ours the line would have no level.
+                    _logging.attach("warning")
                 _logging.LOGGER.warning("huggingface_hub is left as it is: %s", exc)
             return False
 

@@ -202,6 +202,9 @@ def user_folder(find: Callable[[str], str]) -> Path | None:
 
 def _from_file(named: str | None) -> dict[str, tuple[object, str]]:
     path = config_path(named)
+    # A pipe or a device may never come to its end. An empty one is how to say that there is no file.
+    if not os.path.isfile(path) and os.path.exists(path) and named != os.devnull:
+        raise SettingsError(CONFIG, str(path), "the file itself", "a readable TOML file (it is no regular file)")
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as exc:

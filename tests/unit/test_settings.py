@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -261,7 +262,25 @@ def test_a_broken_file_is_refused_by_its_name(content: bytes, named: bool, nowhe
 
 def test_a_folder_in_the_file_s_place_is_refused(file: Path) -> None:
     file.mkdir()
-    assert refused({}, {CONFIG: str(file)}).name == CONFIG
+    assert "no regular file" in str(refused({}, {CONFIG: str(file)}))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("named", [True, False])
+def test_a_pipe_in_the_file_s_place_is_refused_and_not_waited_for(
+    named: bool, nowhere: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = file if named else nowhere
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(path)
+    read = Path.read_text
+    # Reading the pipe would wait for ever: nobody writes.
+    monkeypatch.setattr(Path, "read_text", lambda self, **how: "" if self == path else read(self, **how))
+    assert "no regular file" in str(refused({}, {CONFIG: str(file)} if named else {}))
+
+
+def test_the_null_device_is_an_empty_file() -> None:
+    assert load({}, {CONFIG: os.devnull}).settings == Settings()
 
 
 def test_a_home_that_may_not_be_searched_holds_no_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -241,6 +241,18 @@ for _ in range(2):
     assert done.stderr == ""
 
 
+def test_a_wrong_setting_is_told_of_once_where_only_the_hub_s_client_is_imported(fake: dict[str, str]) -> None:
+    env = {**fake, "PINFORMERS": "1", "PINFORMERS_ON_MISS": "maybe"}
+    line = "[WARNING] huggingface_hub is left as it is: The setting on_miss is 'maybe' (from PINFORMERS_ON_MISS); it "
+    said = python("import huggingface_hub.hf_api, huggingface_hub.file_download", env).stderr
+    assert (said[: len(line)], said.count("\n")) == (line, 1)
+    # The import of transformers says it, by its error.
+    package = Path(fake["PYTHONPATH"], "transformers", "__init__.py")
+    package.write_text("import huggingface_hub.hf_api\n" + package.read_text())
+    code = "import contextlib\nwith contextlib.suppress(ValueError):\n import transformers"
+    assert python(code, env).stderr == ""
+
+
 def test_a_wrong_setting_does_not_matter_where_the_gate_is_closed(fake: dict[str, str]) -> None:
     """The way out must work even when everything else of ours is misconfigured."""
     switches = {"PINFORMERS": "1", "TRANSFORMERS_PATCH_DISABLE": "1", "PINFORMERS_ON_MISS": "maybe"}
