@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pinformers._errors import BadContent, PinError, PinformersError
+from pinformers._errors import BadContent, PinError, PinformersError, SourceError
 from pinformers.ipfs.cid import CID, Block
 from pinformers.ipfs.dag import Fetch, list_directory, read_file
 from pinformers.ipfs.unixfs import Directory, Entry, FileHasher, build_directory
@@ -33,7 +33,8 @@ RECORD = "pin.json"
 MODEL = "model"
 _FORMAT = "1"
 _REF = "ref-"
-# The pin set of a fleet changes by the hour, and a process asks for the same few models again and again.
+# The pin set of a fleet changes by the hour, and a process asks for the same few models again and again, once for each
+# file. So a failure counts as long as an answer: a peer that is silent would cost each of them its patience.
 _FRESH = 60.0
 _RECORD_SIZE = 64 << 20
 # A peer refuses requests whose headers, the query among them, pass 4 KiB.
@@ -77,8 +78,8 @@ class ClusterShelf:
     def __init__(self, node: ClusterNode, fetch: Fetch) -> None:
         self.node, self._fetch = node, fetch
         self._lock = threading.Lock()
-        self._offers: tuple[float, list[Offer]] | None = None
-        self._pins: dict[CID, Pin] = {}
+        self._offers: tuple[float, list[Offer] | SourceError] | None = None
+        self._pins: dict[CID, Pin | tuple[float, SourceError]] = {}
 
     @property
     def label(self) -> str:
@@ -114,6 +115,7 @@ class ClusterShelf:
         """
         folder, record = _wrapped(pin)
         blocks.import_car([*folder.nodes, *record, *pin.directory().nodes], [folder.cid])
+        self._pins.pop(folder.cid, None)
         pinned = self.node.get(folder.cid)
         known = Offer.read(pinned) if pinned is not None else None
         seen = {**(known.seen if known is not None else {})}
@@ -125,14 +127,25 @@ class ClusterShelf:
         return folder.cid
 
     def offers(self) -> list[Offer]:
-        """Return every model of the cluster, as of a minute ago at most."""
+        """Return every model of the cluster, as of a minute ago at most; raises SourceError as of then, too."""
+        # One asks for all threads, and those that wait have its answer, or its failure.
         with self._lock:
             if self._offers is None or time.monotonic() - self._offers[0] > _FRESH:
-                read = (Offer.read(pin) for pin in self.node.pins(MARK))
-                self._offers = time.monotonic(), [offer for offer in read if offer is not None]
-            return self._offers[1]
+                found = self._ask()
+                self._offers = time.monotonic(), found
+            known = self._offers[1]
+        if isinstance(known, SourceError):
+            raise _again(known)
+        return known
 
     # -- inner ------------------------------------------------------------------------------------------------
+
+    def _ask(self) -> list[Offer] | SourceError:
+        try:
+            read = (Offer.read(pin) for pin in self.node.pins(MARK))
+            return [offer for offer in read if offer is not None]
+        except SourceError as exc:
+            return exc
 
     def _first_readable(self, offers: Sequence[Offer]) -> Pin:
         """Return the first record that can be read and is right; raises what the last one failed with."""
@@ -144,9 +157,20 @@ class ClusterShelf:
         return self._record(offers[-1])
 
     def _record(self, offer: Offer) -> Pin:
+        known = self._pins.get(offer.cid)
+        if isinstance(known, Pin):
+            return known
+        if known is not None and time.monotonic() - known[0] <= _FRESH:
+            raise _again(known[1])
+        try:
+            self._pins[offer.cid] = pin = self._fetched(offer)
+        except SourceError as exc:
+            self._pins[offer.cid] = time.monotonic(), exc
+            raise
+        return pin
+
+    def _fetched(self, offer: Offer) -> Pin:
         """Fetch the record that is pinned together with a model, and hold it against that model's root."""
-        if offer.cid in self._pins:
-            return self._pins[offer.cid]
         entries = list_directory(offer.cid, self._fetch)
         if RECORD not in entries or MODEL not in entries:
             raise self._wrong(offer, f"is not a folder of {RECORD} and {MODEL}")
@@ -161,7 +185,6 @@ class ClusterShelf:
             raise self._wrong(offer, f"is said to be {offer.repo}@{offer.commit} and is {pin.repo}@{pin.commit}")
         if pin.origin == "ipfs" or pin.directory().cid != entries[MODEL].cid:
             raise self._wrong(offer, f"holds another model than its {RECORD} describes")
-        self._pins[offer.cid] = pin
         return pin
 
     def _read(self, offer: Offer, cid: CID) -> bytes:
@@ -174,6 +197,11 @@ class ClusterShelf:
 
     def _wrong(self, offer: Offer, what: str) -> PinError:
         return PinError(f"{self.label}: {offer.cid}", f"it {what}; the pin is not used")
+
+
+def _again(failure: SourceError) -> SourceError:
+    # Another one: two threads would write their tracebacks into it.
+    return type(failure)(*failure.args)
 
 
 def _wrapped(pin: Pin) -> tuple[Directory, list[Block]]:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -10,7 +12,7 @@ import pytest
 
 from cluster_stub import ClusterStub, cluster_stub
 from pin_rooms import PIN, REPO, pinned
-from pinformers._errors import BadBlock, BlockMismatch, BlockNotFound, PinError, SourceUnavailable
+from pinformers._errors import BadBlock, BlockMismatch, BlockNotFound, PinError, SourceError, SourceUnavailable
 from pinformers.ipfs import CID, Block, Entry, build_directory, list_directory
 from pinformers.pinning import cluster_pins
 from pinformers.pinning.cluster_pins import ClusterShelf
@@ -157,6 +159,50 @@ def test_the_list_is_asked_once_a_minute_and_a_record_once(
     found(shelf, "main")
     assert len(stub.asked) == 2
     assert daemon.asked == 2
+
+
+def test_a_failure_counts_as_long_as_an_answer(
+    stub: ClusterStub, daemon: Daemon, shelf: ClusterShelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub.raw = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
+    said = set[str]()
+    for _ in range(5):
+        with pytest.raises(SourceError) as caught:
+            shelf.find(REPO, "main")
+        said.add(str(caught.value))
+    assert len(said) == len(stub.asked) == 1
+    stub.raw = None
+    monkeypatch.setattr(cluster_pins, "_FRESH", -1.0)
+    assert shelf.find(REPO, "main") is None
+
+
+def test_a_record_that_nobody_delivers_is_asked_for_once(daemon: Daemon, shelf: ClusterShelf) -> None:
+    cid = shelf.publish(WHOLE, {"main": 100 * SECOND}, daemon)
+    del daemon.blocks[cid]
+    for _ in range(5):
+        with pytest.raises(BlockNotFound):
+            shelf.find(REPO, "main")
+    assert daemon.asked == 1
+    shelf.publish(WHOLE, {}, daemon)
+    assert found(shelf, "main") == carried(WHOLE)
+
+
+def test_threads_wait_for_a_silent_peer_together(daemon: Daemon) -> None:
+    failed: list[float] = []
+
+    def ask() -> None:
+        with pytest.raises(SourceUnavailable):
+            shelf.find(REPO, "main")
+        failed.append(time.monotonic())
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        shelf = ClusterShelf(ClusterNode(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.5), daemon.fetch)
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert max(failed) - min(failed) < 0.4
 
 
 def test_pins_of_others_are_passed_over(stub: ClusterStub, shelf: ClusterShelf) -> None:
