@@ -129,7 +129,7 @@ def remove(model: str, revision: str | None, *, as_json: bool) -> int:
     pins = chosen(resolver, model, revision)
     others = [name for pin in pins for name in _names(resolver, pin) if name != revision]
     if revision is not None and others and revision != pins[0].commit:
-        resolver.catalog.forget_ref(model, revision)
+        resolver.catalog.forget_ref(pins[0].repo, revision, pins[0].repo_type)
         line = f"{model}@{revision} is forgotten; its commit stays pinned as {', '.join(others)}."
         print_json([{"model": model, "forgotten": revision, "pinned_as": others}]) if as_json else say(line)
         return 0
@@ -174,7 +174,7 @@ def _withdraw(withdrawal: Withdrawal) -> bool | None:
 
 
 def _names(resolver: Resolver, pin: Pin) -> list[str]:
-    return [name for name, commit in resolver.catalog.refs(pin.repo).items() if commit == pin.commit]
+    return [name for name, commit in resolver.catalog.refs(pin.repo, pin.repo_type).items() if commit == pin.commit]
 
 
 def _removal(model: str, commit: str, removal: Removal) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -17,11 +18,12 @@ from bad_gateway import BadGateway, honest
 from cli_rooms import invoke, settle
 from environment import clean_env
 from ipfs_data import MemoryStore
-from pin_rooms import FILES, REPO, write_folder
+from pin_rooms import FILES, PIN, REPO, write_folder
 from pinformers import __version__, _autostart
 from pinformers._cli_output import on_terminal
 from pinformers._cli_upkeep import _consents
 from pinformers.ipfs import CID
+from pinformers.pinning.catalog import Catalog
 
 Run = Callable[..., Result]
 POSIX = pytest.mark.skipif(os.name == "nt", reason="needs exec and signals")
@@ -391,6 +393,21 @@ def test_rm_of_one_of_two_names_forgets_the_name_only(cli: Run, model: str, tmp_
     assert [line["revisions"] for line in printed(cli("ls", "--json"))] == [["main"]]  # type: ignore[attr-defined]
     assert "all as pinned" in cli("verify").stdout
     assert "freed" in cli("rm", model, "--revision", "main").stdout
+
+
+def test_rm_of_a_name_of_a_data_set_leaves_the_model_of_that_name_alone(cli: Run, tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path / "pinformers")
+    for repo_type in ("model", "dataset"):
+        pin = catalog.add(dataclasses.replace(PIN, repo_type=repo_type))
+        for revision in ("main", "v1"):
+            catalog.set_ref(pin.repo, revision, pin.commit, repo_type)
+    said = cli("rm", f"datasets/{REPO}", "--revision", "v1").stdout
+    assert said == f"datasets/{REPO}@v1 is forgotten; its commit stays pinned as main.\n"
+    assert sorted(catalog.refs(REPO, "dataset")) == ["main"]
+    assert sorted(catalog.refs(REPO)) == ["main", "v1"]
+    # Its last name goes with the pin, whatever the model's are.
+    assert "not pinned any more" in cli("rm", f"datasets/{REPO}", "--revision", "main").stdout
+    assert catalog.pin(REPO, PIN.commit) == PIN
 
 
 # -- bad ends -------------------------------------------------------------------------------------------------
