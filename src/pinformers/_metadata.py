@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -39,12 +40,16 @@ def _distributions(name: str | None) -> Iterator[Distribution]:
 
 
 def _library() -> ModuleType:
-    if "importlib_metadata" not in sys.modules:
-        before, method = list(sys.meta_path), vars(PathFinder).get(_METHOD)
-        # deferred: to be undone at once, see above.
-        import importlib_metadata  # noqa: F401
+    ours, method = "importlib_metadata" not in sys.modules, vars(PathFinder).get(_METHOD)
+    # deferred: to be undone at once, see above. It waits where another thread is importing it.
+    import importlib_metadata
 
-        sys.meta_path[:] = [finder for finder in sys.meta_path if any(finder is known for known in before)]
+    if ours:
+        for finder in [*sys.meta_path]:
+            if type(finder).__module__ == importlib_metadata.__name__:
+                # Another thread of ours undoes the same.
+                with suppress(ValueError):
+                    sys.meta_path.remove(finder)
         if method is not None:
             setattr(PathFinder, _METHOD, method)
-    return sys.modules["importlib_metadata"]
+    return importlib_metadata

@@ -20,6 +20,26 @@ assert (list(sys.meta_path), PathFinder.find_distributions) == before
 assert importlib.metadata.version("pinformers")
 """
 
+MEANWHILE = """
+import sys, threading, time
+from pinformers import _metadata
+class Finder:
+    find_spec = lambda self, *_: None
+class Meanwhile(Finder):
+    def find_spec(self, name, *_):
+        if name.startswith("importlib_metadata.") and not threads:
+            threads.append(threading.Thread(target=lambda: said.append(_metadata.version("filelock"))))
+            threads[0].start()
+            sys.meta_path.append(theirs)
+            time.sleep(0.2)
+theirs, threads, said = Finder(), [], []
+sys.meta_path.insert(0, Meanwhile())
+assert _metadata.version("filelock")
+threads[0].join()
+assert theirs in sys.meta_path
+assert said == [_metadata.version("filelock")], said
+"""
+
 
 def test_versions_are_those_of_the_standard_library() -> None:
     assert _metadata.version("filelock") == metadata.version("filelock")
@@ -29,6 +49,10 @@ def test_versions_are_those_of_the_standard_library() -> None:
 
 def test_asking_leaves_the_interpreter_as_it_was() -> None:
     subprocess.run([sys.executable, "-c", UNTOUCHED], check=True)
+
+
+def test_asking_waits_for_another_thread_s_import_and_keeps_what_it_installs() -> None:
+    subprocess.run([sys.executable, "-c", MEANWHILE], check=True)
 
 
 def test_entry_points_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
