@@ -81,15 +81,22 @@ class Early(Generic[T]):
 
         None for what is still to begin, which is left to the caller, and for what had failed before.
         """
-        running = self._here().take(key)
-        if running is None or (running.done() and running.exception() is not None):
+        job = self._here().take(key)
+        if job is None or (job.future.done() and job.future.exception() is not None):
             return None
-        return running.result()
+        try:
+            return job.future.result()
+        except BaseException:
+            # Ctrl-C: nobody else waits for it.
+            job.given_up = True
+            raise
 
-    def give_up(self) -> None:
-        """End all that runs at its next block, and begin nothing that waits."""
-        begun, self._begun = self._here(), _Begun()
-        begun.end()
+    def give_up(self, model: Key = ()) -> None:
+        """End what runs under keys that begin with ``model`` at its next block, and begin nothing of it that waits.
+
+        What was taken goes on: a load that fails is not the failure of another one that waits for the same file.
+        """
+        self._here().give_up(model)
 
     def _here(self) -> _Begun[T]:
         if self._begun.pid != os.getpid():
@@ -98,61 +105,77 @@ class Early(Generic[T]):
         return self._begun
 
 
+class _Job(Generic[T]):
+    """One that runs, or that ran and was not taken."""
+
+    def __init__(self, work: Callable[[Guard], T]) -> None:
+        self.future: Future[T] = Future()
+        self.given_up = False
+        self._work = work
+
+    def run(self, key: Key) -> None:
+        try:
+            self.future.set_result(self._work(self._guarded))
+        except BaseException as exc:
+            # Whoever asks for the file raises it, or fetches anew; perhaps nobody asks.
+            _logger.debug("%s was not fetched ahead: %s", "/".join(key), exc)
+            self.future.set_exception(exc)
+
+    def _guarded(self, fetch: Callable[[Asked], Given]) -> Callable[[Asked], Given]:
+        def guarded(asked: Asked) -> Given:
+            if self.given_up:
+                raise SourceError("early", "it was given up")
+            return fetch(asked)
+
+        return guarded
+
+
 class _Begun(Generic[T]):
-    """The part of it that is one process's, until all of it is given up."""
+    """The part of it that is one process's."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._workers, self._lock = Workers("pinformers-early"), threading.Lock()
         self._waiting: dict[Key, Callable[[Guard], T]] = {}
-        self._running: dict[Key, Future[T]] = {}
+        self._running: dict[Key, _Job[T]] = {}
         self._places = FILES
-        self._ended = False
 
-    def add(self, key: Key, job: Callable[[Guard], T]) -> None:
+    def add(self, key: Key, work: Callable[[Guard], T]) -> None:
         with self._lock:
             if key not in self._running:
-                self._waiting.setdefault(key, job)
+                self._waiting.setdefault(key, work)
         self._top_up()
 
-    def take(self, key: Key) -> Future[T] | None:
+    def take(self, key: Key) -> _Job[T] | None:
         with self._lock:
             self._waiting.pop(key, None)
             return self._running.pop(key, None)
 
-    def end(self) -> None:
+    def give_up(self, model: Key) -> None:
         with self._lock:
-            self._ended = True
-            self._waiting.clear()
-        self._workers.close()
+            for key in [key for key in self._waiting if key[: len(model)] == model]:
+                del self._waiting[key]
+            for key in [key for key in self._running if key[: len(model)] == model]:
+                self._running.pop(key).given_up = True
+            # Its threads end, each when it has done what it is at.
+            workers, self._workers = self._workers, Workers("pinformers-early")
+        workers.close()
 
     def _top_up(self) -> None:
         while True:
             with self._lock:
-                if self._ended or not self._waiting or not self._places:
+                if not self._waiting or not self._places:
                     return
                 key = next(iter(self._waiting))
-                job, future = self._waiting.pop(key), Future[T]()
-                self._running[key] = future
+                job = self._running[key] = _Job(self._waiting.pop(key))
                 self._places -= 1
-            self._workers.run(partial(self._run, key, job, future))
+                workers = self._workers
+            workers.run(partial(self._run, key, job))
 
-    def _run(self, key: Key, job: Callable[[Guard], T], future: Future[T]) -> None:
+    def _run(self, key: Key, job: _Job[T]) -> None:
         try:
-            future.set_result(job(self._guarded))
-        except BaseException as exc:
-            # Whoever asks for the file raises it, or fetches anew; perhaps nobody asks.
-            _logger.debug("%s was not fetched ahead: %s", "/".join(key), exc)
-            future.set_exception(exc)
+            job.run(key)
         finally:
             with self._lock:
                 self._places += 1
             self._top_up()
-
-    def _guarded(self, fetch: Callable[[Asked], Given]) -> Callable[[Asked], Given]:
-        def guarded(asked: Asked) -> Given:
-            if self._ended:
-                raise SourceError("early", "it was given up")
-            return fetch(asked)
-
-        return guarded

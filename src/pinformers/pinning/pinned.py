@@ -89,6 +89,11 @@ class PinnedRepo:
         """Whether the hub may be asked for what the pin does not hold; it never knew the commit of a folder."""
         return self._means.hub_allowed and self.pin.origin == "hub"
 
+    @property
+    def kept(self) -> bool:
+        """Whether the hub is known to keep it private or gated, and the settings keep to that."""
+        return self._means.gate is not None and self._means.gate.kept(self.pin, ask=False)
+
     def entry(self, path: str) -> Hub | None:
         """What the hub's tree says of ``path``, as far as it is known; None where nothing is."""
         file = self.pin.files.get(path)
@@ -112,8 +117,8 @@ class PinnedRepo:
                 self._begin(paths)
             results = [self._deliver(path, local, brought) for path in paths]
         except BaseException:
-            # Ctrl-C, or a file that may not be missing: nobody is going to ask for the others.
-            self._means.early.give_up()
+            # Ctrl-C, or a file that may not be missing: nobody is going to ask for the model's others.
+            self._means.early.give_up(self._key("")[:-1])
             raise
         if brought:
             self.settle(brought)

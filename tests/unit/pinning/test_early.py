@@ -8,17 +8,20 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from environment import clean_env
-from pin_rooms import REPO, MemorySource, make_resolver, write_folder
-from pinformers._errors import SourceError
+from pin_rooms import REPO, MemorySource, make_resolver, pinned, write_folder
+from pinformers._composition import embedded
+from pinformers._errors import PinError, SourceError
 from pinformers.ipfs.cid import CID
 from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.early import FILES, Early, weights
 from pinformers.pinning.folder import pin_folder
+from pinformers.pinning.pin import Pin
 from pinformers.pinning.pinned import PinnedRepo
 from pinformers.pinning.resolver import Resolver
 
@@ -184,6 +187,42 @@ def test_an_interrupt_gives_up_the_others(resolver: Resolver, known: PinnedRepo,
         one.join(PATIENCE / 2)
     assert not any(one.is_alive() for one in threads)
     assert set(source.order) <= set(SHARDS[:FILES])
+
+
+class Waiting:
+    """The blocks of what is pinned here, none of them before ``passes`` is set."""
+
+    name, local = "waiting", False
+
+    def __init__(self, resolver: Resolver) -> None:
+        self.store = embedded(resolver.catalog)
+        self.asked, self.passes = threading.Event(), threading.Event()
+
+    def block(self, cid: CID) -> bytes:
+        self.asked.set()
+        assert self.passes.wait(PATIENCE)
+        return self.store.block(cid)
+
+
+@pytest.mark.parametrize("same", [False, True], ids=["another model", "the same model"])
+def test_a_load_that_fails_is_no_failure_of_another_thread_s(tmp_path: Path, same: bool) -> None:
+    resolver, publisher = make_resolver(tmp_path, on_miss="error"), make_resolver(tmp_path / "publisher")
+    # Of two leaves each: what stands below the root is what would be given up.
+    model = {name: bytes([number]) * (1 << 20) + b"." for number, name in enumerate(SHARDS)}
+    known = pin_folder(publisher, write_folder(tmp_path / "folder", model), REPO)
+    source = Waiting(publisher)
+    good = resolver.bind(known.pin, "main", [source])
+    missing = {"x.bin": pinned(b"never")}
+    pin = replace(known.pin, files=missing) if same else Pin("org/bad", "b" * 40, missing, listed=True)
+    bad = resolver.bind(pin, "main", [MemorySource({})])
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(good.deliver, SHARDS)
+        assert source.asked.wait(PATIENCE)
+        with pytest.raises(PinError, match="cannot be served"):
+            bad.deliver(["x.bin"])
+        source.passes.set()
+        assert loading.result(PATIENCE)
+    assert {path: bytes_of(good, path) for path in SHARDS} == model
 
 
 def test_who_waits_for_another_s_fetch_neither_fetches_nor_hashes(
