@@ -310,9 +310,9 @@ def explain(model: str, revision: str | None = None) -> dict[str, Any]:
         revision: a branch, a tag or a commit; ``main`` where it is None.
 
     Returns:
-        ``model``, ``revision``, ``pinned`` (whether a pin answers), ``commit``, ``root``, ``complete``, ``published``,
-        ``why`` and ``files``: a list of dicts with ``path``, ``size`` (bytes), ``cid``, ``source``, ``why`` and
-        ``served`` (whether it was, in this process).
+        ``model``, ``revision``, ``pinned`` (whether a pin answers), ``commit``, ``root``, ``complete``, ``access``,
+        ``published``, ``why`` and ``files``: a list of dicts with ``path``, ``size`` (bytes), ``cid``, ``source``,
+        ``why`` and ``served`` (whether it was, in this process).
 
     Raises:
         PinError: ``model`` or ``revision`` is not the form of any.

@@ -27,6 +27,8 @@ from pinformers.pinning.lockfile import read_lock
 from pinformers.pinning.records import reason
 
 Level = Literal["ok", "note", "wrong"]
+# Libraries that ask huggingface_hub themselves (docs/how-to/beyond-transformers.md).
+_PAST = ("sentence-transformers", "diffusers", "peft", "datasets")
 LEAST_SPACE = 1_000_000_000
 # A Python that starts on a busy network file system.
 _CHILD = 20.0
@@ -81,8 +83,8 @@ def check_switch() -> Iterator[Finding]:
         yield Finding("switch", "note", f"Transformers stays as it is: {verdict.line}{forced}.")
 
 
-def check_versions() -> Iterator[Finding]:
-    """Tell the versions of what is patched."""
+def check_versions(settings: Settings | None = None) -> Iterator[Finding]:
+    """Tell the versions of what is patched, and which libraries ask the hub past the scope of the settings."""
     names = ("transformers", "huggingface_hub")
     found = {name: _metadata.version(name) for name in names}
     there = ", ".join(f"{name} {version}" for name, version in found.items() if version)
@@ -92,6 +94,10 @@ def check_versions() -> Iterator[Finding]:
         if not found[name]:
             said = f"{name} is not installed in this environment; `pip install {name}` installs it."
             yield Finding("versions", "note", said)
+    if settings is not None and settings.scope == "transformers" and (past := list(filter(_metadata.version, _PAST))):
+        said = f"{' and '.join(past)} ask huggingface_hub themselves, and in the scope transformers pins do not answer"
+        change = "`pinformers run --scope hub` or `export PINFORMERS_SCOPE=hub` lets them"
+        yield Finding("versions", "note", f"{said}; {change}.")
 
 
 # -- what models are ------------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def _areas(loaded: Loaded) -> list[tuple[str, Check]]:
     settings = loaded.settings
     return [
         ("switch", check_switch),
-        ("versions", check_versions),
+        ("versions", partial(check_versions, settings)),
         ("settings", partial(check_settings, loaded)),
         ("kubo", partial(check_kubo, settings, loaded.origins["kubo_api"])),
         *_gateways(settings),

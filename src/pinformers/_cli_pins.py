@@ -26,7 +26,6 @@ from pinformers._cli_output import (
 from pinformers._composition import build_resolver, read_settings
 from pinformers._errors import PinError, SourceUnavailable
 from pinformers._settings import Settings
-from pinformers.pinning import access
 from pinformers.pinning.access import Gate
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.hub_pins import Pinned, Wanted, pin_model
@@ -116,7 +115,6 @@ def explain(model: str, revision: str | None, *, as_json: bool) -> int:
     resolver = opened()
     pinned = looked_up(resolver, model, revision)
     said = explained(resolver, model, revision, pinned)
-    said["access"] = None if pinned is None else access.said(pinned.pin)
     if as_json:
         print_json(said)
         return 0

@@ -18,7 +18,7 @@ from bad_gateway import BadGateway
 from cluster_stub import cluster_stub
 from ipns_data import ed25519_key, record
 from pin_rooms import pinned
-from pinformers import _cli_checks, _cli_doctor
+from pinformers import _cli_checks, _cli_doctor, _metadata
 from pinformers._cli_checks import (
     Finding,
     Place,
@@ -151,6 +151,17 @@ def test_a_variable_that_names_no_setting(tmp_path: Path) -> None:
     given = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "PINFORMERS_GATEWAY": "http://x"}
     (finding,) = check_settings(load({"state_dir": tmp_path}, given))
     assert (finding.level, "PINFORMERS_GATEWAY" in finding.sentence) == ("note", True)
+
+
+def test_a_library_that_asks_the_hub_past_the_scope(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = {"transformers", "huggingface_hub", "diffusers", "peft"}
+    monkeypatch.setattr(_metadata, "version", lambda name: "1.0" if name in here else None)
+    *_, finding = check_versions(Settings())
+    assert (finding.level, finding.sentence[:44]) == ("note", "diffusers and peft ask huggingface_hub thems")
+    assert "`export PINFORMERS_SCOPE=hub`" in finding.sentence
+    assert levels(list(check_versions(Settings(scope="hub")))) == levels(list(check_versions())) == ["ok"]
+    here -= {"diffusers", "peft"}
+    assert levels(list(check_versions(Settings()))) == ["ok"]
 
 
 @pytest.mark.parametrize(

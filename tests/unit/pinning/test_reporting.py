@@ -42,6 +42,15 @@ def test_explaining_records_nothing(tmp_path: Path) -> None:
     assert tree(tmp_path) == {}
 
 
+def test_who_may_have_the_model_is_said(tmp_path: Path) -> None:
+    resolver, closed = around(tmp_path), dataclasses.replace(PIN, info={"gated": "manual"})
+    assert explanation(resolver, "org/other", None)["access"] is None
+    assert explanation(resolver, REPO, None)["access"] == "unknown"
+    lookup = Lookup(resolver.catalog, lambda: Lock({(REPO, "main"): closed}))
+    found = Resolver(lookup, str(tmp_path / "hub"), [], Policy(), None)
+    assert explanation(found, REPO, None)["access"] == "gated"
+
+
 def test_what_a_lockfile_alone_names_has_no_date(tmp_path: Path) -> None:
     resolver = around(tmp_path)
     assert explanation(resolver, REPO, None)["why"] == "the lockfile names it (/p/pinformers.lock)"
