@@ -188,8 +188,8 @@ class Answers:
             if resolver is None or commit is None or api is None:
                 return original(*args, **kwargs)
             # The request that list_repo_files makes, at the commit that the files of this load came from.
-            ask = api.list_repo_tree
-            entries = list(ask(call.repo, recursive=True, revision=commit, token=call.get("token")))
+            said = {"revision": commit, "repo_type": call.get("repo_type"), "token": call.get("token")}
+            entries = list(api.list_repo_tree(call.repo, recursive=True, **said))
             resolver.listed(str(call.repo), commit, repo_type=call.repo_type, entries=entries)
             return [entry.path for entry in entries if hasattr(entry, "blob_id")]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -221,3 +222,19 @@ def test_a_tree_is_refused_when_it_is_asked_for_and_comes_when_it_is_wanted(reso
         assert began == []
         assert list(found) == ["entry"]
         began.clear()
+
+
+def test_the_files_of_a_data_set_are_asked_for_as_such(resolver: Knows, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Api:
+        def list_repo_tree(self, repo_id: str, **said: Any) -> Iterator[Any]:
+            asked.append((repo_id, said["repo_type"], said["revision"]))
+            yield SimpleNamespace(path="rows.csv", blob_id="b" * 40)
+
+    def list_repo_files(self: Api, repo_id: str, *, revision: Any = None, repo_type: Any = None) -> list[str]:
+        raise AssertionError("the commit is known")
+
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(Knows, "commit", lambda *_, **__: COMMIT, raising=False)
+    files = ask(resolver, "list_repo_files", list_repo_files, references=False)
+    assert files(Api(), "org/rows", repo_type="dataset") == files(Api(), "org/rows") == ["rows.csv"]
+    assert asked == [("org/rows", "dataset", COMMIT), ("org/rows", None, COMMIT)]
