@@ -10,10 +10,8 @@ from pinformers import _autostart
 from pinformers._activation import get_status
 from pinformers._cli_output import plural, print_facts, print_json, print_with_prose, say, size
 from pinformers._composition import hub_cache, lockfile, read_settings, state_dir
-from pinformers._settings import SECRET, Settings, config_path
+from pinformers._settings import ADDRESSES, SECRET, Settings, config_path
 
-# A password may stand in them.
-_ADDRESSES = ("cluster_api", "gateways", "kubo_api")
 _SWITCHES = {
     "env": f"on, by the environment variable {_autostart.SWITCH}",
     "force": f"on, by {_autostart.SWITCH}=force",
@@ -90,7 +88,7 @@ def _open(name: str, value: object) -> object:
         return tuple(_open(name, part) for part in value)
     if name in SECRET and value is not None:
         return "(set, not shown)"
-    if name not in _ADDRESSES or not isinstance(value, str):
+    if name not in ADDRESSES or not isinstance(value, str):
         return value
     # deferred: network clients, a tenth of a second that `status` has no need of.
     from pinformers.sources.http import redacted

@@ -80,8 +80,8 @@ def _one_of(*names: str) -> Callable[[object], str]:
     return parse
 
 
-def _setting(default: Any, parse: Callable[[object], Any], about: str, *, secret: bool = False) -> Any:
-    return field(default=default, repr=not secret, metadata={"parse": parse, "about": about})
+def _setting(default: Any, parse: Callable[[object], Any], about: str, *, secret: str = "") -> Any:
+    return field(default=default, repr=not secret, metadata={"parse": parse, "about": about, "secret": secret})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +101,28 @@ class Settings:
     )
     locked: bool = _setting(False, _flag, "whether what is not in the lockfile is refused")
     kubo_api: str = _setting(
-        DEFAULT_API, _text, "the RPC address of a Kubo daemon, a multiaddr or a URL; by default from `$IPFS_PATH/api`"
+        DEFAULT_API,
+        _text,
+        "the RPC address of a Kubo daemon, a multiaddr or a URL; by default from `$IPFS_PATH/api`",
+        secret="password",
     )
-    kubo_token: str | None = _setting(None, _text, "the bearer token of that RPC, where it asks for one", secret=True)
+    kubo_token: str | None = _setting(
+        None, _text, "the bearer token of that RPC, where it asks for one", secret="whole"
+    )
     swarm_timeout: float = _setting(10.0, _seconds, "seconds that a Kubo daemon may look for a block in its swarm")
     gateways: tuple[str, ...] = _setting(
-        (), _names, "trustless gateways; by default from `$IPFS_GATEWAY` and the files in which IPFS tools keep them"
+        (),
+        _names,
+        "trustless gateways; by default from `$IPFS_GATEWAY` and the files in which IPFS tools keep them",
+        secret="password",
     )
     gateway_timeout: float = _setting(10.0, _seconds, "seconds without a byte after which a gateway counts as stalled")
     ca_bundle: Path | None = _setting(
         None, _path, "certificates for https; by default `$REQUESTS_CA_BUNDLE`, else those of the system"
     )
-    cluster_api: str | None = _setting(None, _text, "the REST address of an IPFS Cluster whose pins are a catalog")
+    cluster_api: str | None = _setting(
+        None, _text, "the REST address of an IPFS Cluster whose pins are a catalog", secret="password"
+    )
     catalog_grace: float = _setting(
         7 * 86400.0, _seconds, "seconds for which a shared catalog counts beyond the expiry of its signed record"
     )
@@ -141,7 +151,9 @@ class Settings:
 
 
 NAMES = tuple(setting.name for setting in fields(Settings))
-SECRET = tuple(setting.name for setting in fields(Settings) if not setting.repr)
+SECRET = tuple(setting.name for setting in fields(Settings) if setting.metadata["secret"] == "whole")
+# A password may stand in them.
+ADDRESSES = tuple(setting.name for setting in fields(Settings) if setting.metadata["secret"] == "password")
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +248,9 @@ def _unknown(variable: str) -> bool:
 def _parse(name: str, value: object, origin: str) -> Any:
     parse = next((setting.metadata["parse"] for setting in fields(Settings) if setting.name == name), None)
     if parse is None:
-        raise SettingsError(name, value, origin, f"one of the settings {', '.join(NAMES)}")
+        # It may be meant for any of them, also for one that is not shown.
+        raise SettingsError(name, "...", origin, f"one of the settings {', '.join(NAMES)}")
     try:
         return parse(value)
     except ValueError as exc:
-        raise SettingsError(name, "..." if name in SECRET else value, origin, str(exc)) from None
+        raise SettingsError(name, "..." if name in (*SECRET, *ADDRESSES) else value, origin, str(exc)) from None

@@ -12,7 +12,7 @@ import pytest
 
 from pinformers._activation import Handle
 from pinformers._errors import SettingsError
-from pinformers._settings import CONFIG, NAMES, PREFIX, SECRET, Loaded, Settings, config_path, load
+from pinformers._settings import ADDRESSES, CONFIG, NAMES, PREFIX, SECRET, Loaded, Settings, config_path, load
 
 # One value for each setting, as a person writes it in TOML, in the environment and as a keyword; and what it means.
 VALUES: Mapping[str, tuple[object, str, object]] = {
@@ -92,11 +92,17 @@ def refused(*args: Any) -> SettingsError:
 # -- the order ------------------------------------------------------------------------------------------------
 
 
-def test_a_secret_is_in_no_text_of_ours() -> None:
-    with pytest.raises(SettingsError) as caught:
-        load({"kubo_token": ["hunter2"]}, {})
-    assert "hunter2" not in str(caught.value)
-    assert "hunter2" not in repr(load({"kubo_token": "hunter2"}, {}))
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("kubo_token", "hunter2"),
+        *((name, "http://user:hunter2@host") for name in ("kubo_api", "cluster_api", "gateways")),
+    ],
+)
+def test_a_secret_is_in_no_text_of_ours(name: str, value: str) -> None:
+    assert "hunter2" not in str(refused({name: [[value]]}, {}))
+    assert "hunter2" not in str(refused({f"{name}s": value}, {}))
+    assert "hunter2" not in repr(load({name: value}, {}))
 
 
 def test_the_defaults() -> None:
@@ -192,7 +198,7 @@ def test_seconds_may_be_written_in_many_ways(written: object) -> None:
 @pytest.mark.parametrize(("name", "value"), WRONG_CASES)
 def test_a_wrong_keyword_is_named_with_its_value_and_origin(name: str, value: object) -> None:
     error = refused({name: value}, {})
-    shown = "..." if name in SECRET else value
+    shown = "..." if name in (*SECRET, *ADDRESSES) else value
     assert (error.name, error.value, error.origin) == (name, shown, "keyword") or value != value
     assert f"The setting {name} is {shown!r} (from keyword); it should be " in str(error)
 
