@@ -28,7 +28,7 @@ class Handle:
         self._loaded, self._force = settings, force
         self.told = settings is not None
         """Whether its settings say already what is shown."""
-        self._active, self._reason = active, reason
+        self._active, self._reason, self._ended = active, reason, False
         self._resolver: Resolver | None = None
         self._lock = threading.RLock()
 
@@ -76,11 +76,14 @@ class Handle:
         with self._lock:
             if self._resolver is None:
                 self._resolver = build_resolver(self.settings.settings)
+                # Who ends it does not wait for one that is being built, and found none to close.
+                if self._ended:
+                    self._resolver.close()
             return self._resolver
 
     def end(self, reason: str) -> None:
         """Mark the end and stop the recorder between two chunks."""
-        self._active, self._reason = False, reason
+        self._active, self._reason, self._ended = False, reason, True
         if self._resolver is not None:
             self._resolver.close()
 
@@ -137,14 +140,18 @@ class _State:
 
     def leave(self, handle: Handle, reason: str) -> None:
         with self._lock:
-            if handle in self._handles:
+            ending = handle in self._handles
+            if ending:
                 self._handles.remove(handle)
-                handle.end(reason)
-            if not self._handles and self._hook is not None:
-                hook, self._hook = self._hook, None
-                hook.undo()
-                self.reason = reason
-            self.show()
+            try:
+                if ending:
+                    handle.end(reason)
+            finally:
+                # Also where Ctrl-C ends the wait for the recorder: a second call finds no handle to end.
+                if not self._handles and self._hook is not None:
+                    self._hook.undo()
+                    self._hook, self.reason = None, reason
+                self.show()
 
     def forked(self) -> None:
         """Start afresh in a forked child: a thread that is not there may have held our locks."""
@@ -297,9 +304,12 @@ def flush(timeout: float | None = None) -> bool:
 
     Returns:
         Whether all of it is done.
+
+    Raises:
+        SettingsError: a setting has a wrong value.
     """
-    with _resolver() as resolver:
-        return resolver.recorder.flush(timeout)
+    with _asked() as handle:
+        return handle.resolver().recorder.flush(timeout)
 
 
 def explain(model: str, revision: str | None = None) -> dict[str, Any]:
@@ -324,8 +334,8 @@ def explain(model: str, revision: str | None = None) -> dict[str, Any]:
     # deferred: the pin wing, see Handle.resolver.
     from pinformers.pinning.reporting import explanation
 
-    with _resolver() as resolver:
-        return explanation(resolver, model, revision)
+    with _asked() as handle:
+        return explanation(handle.resolver(), model, revision)
 
 
 def get_status() -> dict[str, Any]:
@@ -335,36 +345,39 @@ def get_status() -> dict[str, Any]:
         ``enabled``, ``applied``, ``scope``, ``patched_classes``, ``should_patch``, ``reason``, ``displaced``,
         ``versions``, ``cache_dir``, ``state_dir``, ``sources``, ``on_miss``, ``pins``, ``bytes``, ``hits``,
         ``misses``, ``fallbacks``.
+
+    Raises:
+        SettingsError: a setting has a wrong value.
     """
     # deferred: the pin wing, see Handle.resolver.
     from pinformers.pinning.reporting import totals
 
     hook, top = _STATE.hook, _STATE.top
     verdict = top.judge() if top is not None else _gate.judge(force=False)
-    status: dict[str, Any] = {
-        "enabled": top is not None,
-        "applied": hook is not None and hook.applied,
-        "scope": "hub" if _STATE.everything() else "transformers",
-        "patched_classes": list(hook.names) if hook is not None else [],
-        "should_patch": verdict.open,
-        "reason": verdict.line or (top.reason if top is not None else _STATE.reason),
-        "displaced": hook is not None and hook.displaced,
-        "versions": _versions(),
-    }
-    with _resolver() as resolver:
-        return {**status, **totals(resolver)}
+    with _asked() as handle:
+        return {
+            "enabled": top is not None,
+            "applied": hook is not None and hook.applied,
+            "scope": handle.settings.settings.scope,
+            "patched_classes": list(hook.names) if hook is not None else [],
+            "should_patch": verdict.open,
+            "reason": verdict.line or (top.reason if top is not None else _STATE.reason),
+            "displaced": hook is not None and hook.displaced,
+            "versions": _versions(),
+            **totals(handle.resolver()),
+        }
 
 
 @contextlib.contextmanager
-def _resolver() -> Iterator[Resolver]:
-    """Yield the current activation's resolver, or one made for this question alone."""
+def _asked() -> Iterator[Handle]:
+    """Yield the current activation, or one made for this question alone."""
     top = _STATE.top
     if top is not None:
-        yield top.resolver()
+        yield top
         return
     handle = Handle(None, active=False, reason="", force=False)
     try:
-        yield handle.resolver()
+        yield handle
     finally:
         handle.end("")
 
