@@ -19,10 +19,16 @@ PATHS = NAMES.filter(lambda name: name not in (".", ".."))
 REPOS = st.from_regex(r"[a-z0-9]{1,8}/[A-Za-z0-9]{1,8}", fullmatch=True)
 REVISIONS = st.sampled_from(["main", "v1.0", "refs/pr/3", "été", "0" * 40])
 HEX = st.text("0123456789abcdef", min_size=40, max_size=40)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=6,
+WORD = st.none() | st.text(max_size=8)
+INFO = st.fixed_dictionaries(
+    {},
+    optional={
+        "pipeline_tag": WORD,
+        "library_name": WORD,
+        "tags": st.none() | st.lists(st.text(max_size=8), max_size=3),
+        "private": st.just(True),
+        "gated": st.sampled_from(["auto", "manual"]),
+    },
 )
 
 
@@ -48,7 +54,7 @@ PINS = st.builds(
     commit=HEX,
     files=st.dictionaries(PATHS, files(), min_size=1, max_size=4),
     listed=st.booleans(),
-    info=st.none() | st.dictionaries(st.text(max_size=6), JSON, max_size=3),
+    info=st.none() | INFO,
     origin=st.sampled_from(["hub", "folder"]),
 )
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pinformers._errors import PinError
 from pinformers.pinning.catalog import Catalog
@@ -17,7 +18,9 @@ from pinformers.pinning.pin import Pin
 
 Access = Literal["open", "private", "gated", "unknown"]
 Gated = Literal["keep", "share"]
-_WORDS = ("private", "gated")
+_KEPT = ("private", "gated")
+CARD_WORDS = ("pipeline_tag", "library_name", "tags")
+_RESTRICTED = {"private": (True,), "gated": ("auto", "manual")}
 
 
 def said(pin: Pin) -> Access:
@@ -29,7 +32,7 @@ def said(pin: Pin) -> Access:
         return "private"
     if info.get("gated"):
         return "gated"
-    return "open" if all(info.get(word) is False for word in _WORDS) else "unknown"
+    return "open" if all(info.get(word) is False for word in _KEPT) else "unknown"
 
 
 def for_others(pin: Pin) -> Pin:
@@ -37,8 +40,25 @@ def for_others(pin: Pin) -> Pin:
 
     Nor does it say from whom this machine has it: the same model is written alike everywhere.
     """
-    info = None if pin.info is None else {key: word for key, word in pin.info.items() if word or key not in _WORDS}
+    info = None if pin.info is None else {key: word for key, word in pin.info.items() if word or key not in _KEPT}
     return dataclasses.replace(pin, info=info, learned="")
+
+
+def foreign_info(said: object) -> Mapping[str, Any] | None:
+    """Keep of another's words about a model what ``for_others`` writes: nobody else says that a model is open to all.
+
+    They become keyword arguments of huggingface_hub's ModelInfo, which fails at many another one.
+    """
+    if said is None:
+        return None
+    if not isinstance(said, dict):
+        raise ValueError("what it says of the model is no object")
+    tags = said.get("tags")
+    words = [said.get("pipeline_tag"), said.get("library_name"), *(tags if isinstance(tags, list) else [])]
+    if not all(word is None or isinstance(word, str) for word in words) or not isinstance(tags, list | None):
+        raise ValueError("what it says of the model has the wrong types")
+    restricted = {name: said[name] for name, words in _RESTRICTED.items() if said.get(name) in words}
+    return {**{name: said[name] for name in CARD_WORDS if name in said}, **restricted}
 
 
 def received(catalog: Catalog, pin: Pin) -> bool:
@@ -90,7 +110,7 @@ class Gate:
 
     def kept(self, pin: Pin, *, ask: bool = True) -> bool:
         """Whether a pin is known to be private or gated, so that no command lets it out."""
-        return self.access(pin, ask=ask) in _WORDS
+        return self.access(pin, ask=ask) in _KEPT
 
     def check(self, pin: Pin, *, by_itself: bool = False) -> None:
         """Raise PinError where a pin may not leave this machine; ``by_itself``, also where nobody knows whether it may.
@@ -98,7 +118,7 @@ class Gate:
         Whoever gives a command knows what they give away; what is offered after a load, nobody has looked at.
         """
         word = self.access(pin)
-        if word in _WORDS or (by_itself and word == "unknown"):
+        if word in _KEPT or (by_itself and word == "unknown"):
             unknown = f"whether the hub gives it to everyone is not known ({self._unasked})"
             why = unknown if word == "unknown" else f"the hub keeps it {word}"
             advice = "where all who can reach it may have it, set gated to 'share'"

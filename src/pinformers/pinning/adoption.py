@@ -18,6 +18,7 @@ from pinformers.ipfs.dag import Leaf, known_leaves, leaf_block
 from pinformers.ipfs.layout import dag_size
 from pinformers.ipfs.tensors import Chunking
 from pinformers.ipfs.unixfs import FileDag, hash_file
+from pinformers.pinning.access import CARD_WORDS, foreign_info
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, Place, Stat
 from pinformers.pinning.pin import Hub, Pin, PinnedFile, pointer_id
@@ -46,7 +47,7 @@ class Facts:
 
 def model_facts(info: object) -> Facts:
     """Read a ``ModelInfo`` of huggingface_hub: the model's card, and its files as far as they are described."""
-    said = {name: getattr(info, name, None) for name in ("pipeline_tag", "library_name", "tags")}
+    said = {name: getattr(info, name, None) for name in CARD_WORDS}
     said |= {name: word for name in ("private", "gated") if (word := getattr(info, name, None)) is not None}
     listing = {str(sibling.rfilename): tree_entry(sibling) for sibling in getattr(info, "siblings", None) or ()}
     return Facts(listing or None, said)
@@ -269,7 +270,7 @@ def folder_nodes(catalog: Catalog, pin: Pin) -> tuple[Block, ...]:
     return () if alone else kept_blocks(catalog.dag_path(pin.root_cid))
 
 
-def read_card(path: Path) -> dict[str, Any] | None:
+def read_card(path: Path) -> Mapping[str, Any] | None:
     """Read from a model card what the hub would say of the model."""
     if not path.is_file():
         return None
@@ -279,11 +280,11 @@ def read_card(path: Path) -> dict[str, Any] | None:
 
     try:
         said = metadata_load(path) or {}
+        # Words of other types would make a pin that no other machine reads.
+        return foreign_info({name: said[name] for name in CARD_WORDS if name in said}) or None
     except (ValueError, YAMLError) as exc:
         _logger.warning("The model card %s cannot be read (%s) and counts as none.", path, exc)
         return None
-    names = ("pipeline_tag", "library_name", "tags")
-    return {name: said[name] for name in names if name in said} or None
 
 
 def keep_blocks(catalog: Catalog, cid: CID, nodes: tuple[Block, ...]) -> None:

@@ -25,6 +25,7 @@ from pinformers.pinning.access import for_others
 from pinformers.pinning.lookup import Found
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.records import MALFORMED
+from pinformers.pinning.shared_tree import foreign_pin
 from pinformers.pinning.times import iso, moment
 from pinformers.sources.cluster import ClusterNode, ClusterPin, Replication
 
@@ -175,7 +176,7 @@ class ClusterShelf:
         if RECORD not in entries or MODEL not in entries:
             raise self._wrong(offer, f"is not a folder of {RECORD} and {MODEL}")
         try:
-            pin = Pin.from_json(json.loads(self._read(offer, entries[RECORD].cid)))
+            pin = foreign_pin(json.loads(self._read(offer, entries[RECORD].cid)))
         except MALFORMED as exc:
             # An error of ours for bad content is a ValueError, too, and says more.
             if isinstance(exc, BadContent):

@@ -8,11 +8,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pinformers._errors import BadCID, BadLock, PinError
 from pinformers.ipfs.cid import CID, RAW, SHA2_256
 from pinformers.ipfs.layout import dag_size
-from pinformers.pinning.access import for_others
+from pinformers.pinning.access import for_others, foreign_info
 from pinformers.pinning.pin import (
     Hub,
     Pin,
@@ -192,7 +193,7 @@ class _Entry:
     files: dict[str, PinnedFile] = field(default_factory=dict)
 
     def pin(self) -> Pin:
-        info = json.loads(self.said["info"]) if "info" in self.said else None
+        info = _read_info(self.said["info"]) if "info" in self.said else None
         origin, listed = self.said["origin"] == "folder", self.said["listed"] == "yes"
         return Pin(
             self.repo, self.said["commit"], self.files, listed=listed, info=info, origin="folder" if origin else "hub"
@@ -294,13 +295,14 @@ def _read_word(text: str) -> tuple[str, str]:
     return word, text[end + 1 :]
 
 
-def _read_info(text: str) -> None:
+def _read_info(text: str) -> Mapping[str, Any] | None:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as exc:
         raise ValueError("info is a JSON object, and this is no JSON") from exc
     if not isinstance(value, dict):
         raise ValueError("info is a JSON object")
+    return foreign_info(value)
 
 
 def _read_file(fields: list[str]) -> PinnedFile:

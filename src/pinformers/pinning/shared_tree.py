@@ -19,7 +19,7 @@ from pinformers.ipfs.cid import CID, Block
 from pinformers.ipfs.dag import Fetch, list_directory, read_block, read_file
 from pinformers.ipfs.dagpb import MAX_DEPTH, Link, Node, parse_node
 from pinformers.ipfs.unixfs import Entry, FileHasher, build_directory
-from pinformers.pinning.access import for_others
+from pinformers.pinning.access import for_others, foreign_info
 from pinformers.pinning.pin import Pin, check_commit, check_repo, check_revision
 from pinformers.pinning.records import MALFORMED, Json
 from pinformers.pinning.times import iso, moment
@@ -34,8 +34,6 @@ _PIN_NAME = re.compile(r"([0-9a-f]{40})\.json")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _HEX = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _HUB_NUMBERS, _HUB_HASHES = ("size", "lfs_size"), ("blob_id", "lfs_sha256", "xet_hash")
-_INFO = ("pipeline_tag", "library_name", "tags")
-_RESTRICTED = {"private": (True,), "gated": ("auto", "manual")}
 _LARGEST = 1 << 60
 
 Refs = Mapping[str, Mapping[str, tuple[str, int]]]
@@ -244,8 +242,7 @@ def read_pin(value: Mapping[str, Any], repo: str, commit: str) -> Pin:
     """Read the pin of a commit out of another's hand; raises PinError unless all of it fits together."""
     subject = f"{repo}@{commit[:12]}"
     try:
-        _check_words(value)
-        pin = Pin.from_json({**value, "info": _info(value["info"])})
+        pin = foreign_pin(value)
         root = CID.parse(value["root"])
         pinned_ns(pin)
     except MALFORMED as exc:
@@ -256,7 +253,13 @@ def read_pin(value: Mapping[str, Any], repo: str, commit: str) -> Pin:
         raise PinError(subject, "its pin names no files, or not the sha256 of each")
     if pin.directory().cid != root:
         raise PinError(subject, f"its pin says that the root is {root}, and its files give {pin.directory().cid}")
-    return dataclasses.replace(pin, learned="")
+    return pin
+
+
+def foreign_pin(value: Mapping[str, Any]) -> Pin:
+    """Read a pin of another machine, without what it may not say; raises PinError or one of MALFORMED."""
+    _check_words(value)
+    return dataclasses.replace(Pin.from_json({**value, "info": foreign_info(value["info"])}), learned="")
 
 
 def _check_words(value: Mapping[str, Any]) -> None:
@@ -281,20 +284,6 @@ def _check_hub(path: str, hub: Mapping[str, Any]) -> None:
         hashed = key in _HUB_HASHES and isinstance(word, str) and _HEX.fullmatch(word)
         if word is not None and not (number or hashed):
             raise ValueError(f"the hub never says {key!r}: {word!r} of {path!r}")
-
-
-def _info(said: object) -> Mapping[str, Any] | None:
-    """Keep what we know of the words about a model: they become keyword arguments of huggingface_hub's ModelInfo."""
-    if said is None:
-        return None
-    if not isinstance(said, dict):
-        raise ValueError("what it says of the model is no object")
-    tags = said.get("tags")
-    words = [said.get("pipeline_tag"), said.get("library_name"), *(tags if isinstance(tags, list) else [])]
-    if not all(word is None or isinstance(word, str) for word in words) or not isinstance(tags, list | None):
-        raise ValueError("what it says of the model has the wrong types")
-    restricted = {name: said[name] for name, words in _RESTRICTED.items() if said.get(name) in words}
-    return {**{name: said[name] for name in _INFO if name in said}, **restricted}
 
 
 def _count(number: object) -> bool:

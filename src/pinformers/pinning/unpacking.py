@@ -27,6 +27,7 @@ from pinformers.pinning.records import MALFORMED, lock, write_bytes
 from pinformers.pinning.references import Reference, Walk, commit_of, repo_name
 from pinformers.pinning.removal import Eviction, Removal, take_back
 from pinformers.pinning.resolver import Resolver
+from pinformers.pinning.shared_tree import foreign_pin
 from pinformers.pinning.times import now
 from pinformers.sources.base import Chain, Source
 
@@ -95,7 +96,7 @@ def _read_record(blocks: CarBlocks) -> Pin:
             raise BadContent(f"its second root has more than {_MAX_RECORD} bytes and is no record of a pin")
     try:
         value = json.loads(text)
-        pin = dataclasses.replace(Pin.from_json(value), learned="")
+        pin = foreign_pin(value)
         right = pin.files and value["root"] == pin.root == str(blocks.roots[0])
     except (PinError, *MALFORMED) as exc:
         raise BadContent(f"its second root is no record of a pin ({exc})") from exc

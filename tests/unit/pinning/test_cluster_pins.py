@@ -273,6 +273,16 @@ def test_a_record_that_is_not_right_is_refused(
     assert "\n" not in str(caught.value)
 
 
+def test_a_record_does_not_say_that_a_model_is_open_to_all(
+    stub: ClusterStub, daemon: Daemon, shelf: ClusterShelf
+) -> None:
+    info = {"private": False, "gated": False, "createdAt": "never", "tags": ["a"]}
+    offer(stub, folder(daemon, text(info=info, learned="another cluster")))
+    found = shelf.find(REPO, "main")
+    assert found is not None
+    assert (found.pin.info, found.pin.learned) == ({"tags": ["a"]}, "")
+
+
 def test_a_folder_without_a_record_is_refused(stub: ClusterStub, daemon: Daemon, shelf: ClusterShelf) -> None:
     offer(stub, folder(daemon, text(), name="other.json"))
     with pytest.raises(PinError, match=r"is not a folder of pin\.json and model"):

@@ -218,6 +218,7 @@ FAULTS: dict[str, tuple[Change, int, str]] = {
     "neither yes nor no": (put(7, "  listed maybe"), 7, "listed is yes or no, not 'maybe'"),
     "info that is no JSON": (put(8, "  info {"), 8, "info is a JSON object"),
     "info that is no object": (put(8, "  info []"), 8, "info is a JSON object"),
+    "info of another type": (put(8, '  info {"tags": 1}'), 8, "what it says of the model has the wrong types"),
     "deep info": (put(8, "  info " + "[" * 200_000), 8, "info is a JSON object"),
     "a word twice": (twice(4), 5, "'commit' stands here for the second time"),
     "a file twice": (twice(FILE), 10, "config.json stands here for the second time"),
@@ -255,6 +256,11 @@ def test_a_fault_is_one_sentence_with_its_line(edit: Change, line: int, said: st
 def test_the_text_without_a_fault_is_read() -> None:
     assert parse_lock(TEXT).pins[("org/other", "main")].info == {"tags": []}
     assert parse_lock(f"{HEAD}\n").pins == {}
+
+
+def test_a_lockfile_does_not_say_that_a_model_is_open_to_all() -> None:
+    said = '{"createdAt": "never", "gated": false, "private": false, "tags": []}'
+    assert parse_lock(TEXT.replace('{"tags": []}', said)).pins[("org/other", "main")].info == {"tags": []}
 
 
 def test_one_commit_has_one_root() -> None:

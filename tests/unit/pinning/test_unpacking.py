@@ -107,6 +107,22 @@ def take(home: Path, car: bytes, name: str | None = None) -> Resolver:
     return resolver
 
 
+def test_a_car_does_not_say_that_a_private_model_is_open_to_all(tmp_path: Path, car: bytes) -> None:
+    told = {"private": False, "gated": False, "createdAt": "never"}
+    resolver = make_resolver(tmp_path)
+    resolver.catalog.add(Pin(REPO, COMMIT, info={"private": True, "gated": "auto"}))
+    import_model(resolver, Parcel("model.car", io.BytesIO(with_record(car, of_hub(info=told)))))
+    pin = resolver.catalog.pin(REPO, COMMIT)
+    assert pin is not None
+    assert pin.files.keys() == FILES.keys()
+    assert pin.info == {"private": True, "gated": "auto"}
+
+
+def test_a_card_with_words_of_another_type_makes_no_pin_that_nobody_can_read(tmp_path: Path) -> None:
+    car = car_of_folder(tmp_path / "here", {**FILES, "README.md": b"---\ntags: 1\n---\n"})
+    assert list(take(tmp_path / "there", car).catalog.pins())
+
+
 # -- records that lie -----------------------------------------------------------------------------------------
 
 LIES: dict[str, Change] = {
@@ -118,6 +134,7 @@ LIES: dict[str, Change] = {
     "a blob id that looks like a sha256": file(hub={"blob_id": "0" * 64}),
     "another blob id": file(hub={"blob_id": "0" * 40}),
     "no file": lambda value: value.update(files={}),
+    "words of another type": lambda value: value.update(info={"tags": 1}),
     "a file less": lambda value: value["files"].pop("config.json"),
     "a file more": lambda value: value["files"].update(other=value["files"]["config.json"]),
     "a path that leads out": lambda value: value["files"].update({"../evil": value["files"]["config.json"]}),
