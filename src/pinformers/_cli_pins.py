@@ -207,8 +207,15 @@ def moving(resolver: Resolver, name: str, revision: str) -> Iterator[None]:
     note(f"{said}.")
 
 
+def check_is_no_folder(model: str) -> None:
+    """Raise UsageError for a path that names a folder where the name of a model belongs."""
+    if Path(model).is_dir() and (Path(model).is_absolute() or model.startswith(".")):
+        raise click.UsageError(f"{model} is a folder; say under which name to pin it: --as org/model.")
+
+
 def pin_from_hub(wanted: Wanted, *, as_json: bool) -> int:
     """Pin a model by its hub name, or by its CID."""
+    check_is_no_folder(wanted.repo)
     resolver = opened()
     if Reference.parse(wanted.repo) is not None:
         with progress_bar(f"Fetching {wanted.repo}", quiet=as_json) as bar:

@@ -6,9 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from pinformers._cli_output import note, print_facts, print_json, progress_bar, say
-from pinformers._cli_pins import bring, chosen, from_folder, hush_hub, note_unknown, publishing, silent, undelivered
+from pinformers._cli_pins import (
+    bring,
+    check_is_no_folder,
+    chosen,
+    from_folder,
+    hush_hub,
+    note_unknown,
+    publishing,
+    silent,
+    undelivered,
+)
 from pinformers._composition import build_resolver, build_sharing, read_settings
-from pinformers._errors import PinError, PinformersError
+from pinformers._errors import PinformersError
 from pinformers.pinning.access import Gate
 from pinformers.pinning.hub_pins import Wanted, pin_model
 from pinformers.pinning.pin import Pin
@@ -44,8 +54,7 @@ def _pinned(resolver: Resolver, gate: Gate, model: str, name: str | None, revisi
     with progress_bar(f"Pinning {name or model}", quiet=quiet) as bar:
         if name is not None:
             return from_folder(resolver, Path(model), name, revision, bar)
-        if Path(model).is_dir() and (Path(model).is_absolute() or model.startswith(".")):
-            raise PinError(model, "it is a folder; say under which name to pin it: --as org/model")
+        check_is_no_folder(model)
         known = resolver.find(model, revision)
         if known is not None:
             # Before the rest of it is downloaded in vain.

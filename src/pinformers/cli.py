@@ -106,8 +106,6 @@ def pin(
             raise click.UsageError("--include, --exclude and --update are for hub names; a folder is pinned whole.")
         leave(_cli_pins.pin_from_folder(Path(model), name, revision, as_json=as_json))
         return
-    if Path(model).is_dir() and (Path(model).is_absolute() or model.startswith(".")):
-        raise click.UsageError(f"{model} is a folder; say under which name to pin it: --as org/model.")
     leave(_cli_pins.pin_from_hub(Wanted(model, revision, include, exclude, update), as_json=as_json))
 
 

@@ -58,8 +58,9 @@ def test_what_is_pinned_is_pushed_by_its_name(push: Run, folder: str) -> None:
     assert json.loads(push(REPO, "--json", code=1).stdout)["root"] == root_cid
 
 
-def test_a_folder_wants_a_name(push: Run, folder: str) -> None:
-    result = push(folder, code=1)
+@pytest.mark.parametrize("command", ["pin", "push"])
+def test_a_folder_wants_a_name(command: str, push: Run, folder: str) -> None:
+    result = invoke(command, folder, code=2)
     assert result.stdout == "" and "--as org/model" in result.stderr
 
 
