@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import io
-import json
 import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -118,6 +117,9 @@ def raise_absent(
     url: str, commit: str, *, method: str = "HEAD", params: Mapping[str, object] | None = None, said: str = ""
 ) -> NoReturn:
     """Raise what the hub's client raises for the hub's answer that a commit has no such file or folder."""
+    # deferred: the finder is installed at every start, and what it brings in delays each.
+    import json
+
     # The response class of whatever HTTP client this version of huggingface_hub is built on.
     response_class = sys.modules["huggingface_hub.errors"].Response
     client = sys.modules[response_class.__module__.partition(".")[0]]
