@@ -26,7 +26,7 @@ from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, OneWork, key
 from pinformers.pinning.offering import Offers, Pace, Publish
 from pinformers.pinning.pin import Pin, check_commit, check_path, check_revision, repo_folder
-from pinformers.pinning.records import MALFORMED, lock, read_json, write_json
+from pinformers.pinning.records import MALFORMED, lock, read_json, reason, write_json
 
 # At exit the rest is finished when it takes well under half a second (hashing makes over 1 GB/s), else left.
 EXIT_BYTES = 256 << 20
@@ -252,7 +252,7 @@ class Recorder:
 
     def _offered(self, name: str, done: bool) -> None:
         if done:
-            (self._to_offer / f"{name}.json").unlink(missing_ok=True)
+            _drop(self._to_offer / f"{name}.json")
 
     def _removed(self, job: Job) -> bool:
         """Whether the job went with its pin, by `rm`: another process that does the job leaves a pin."""
@@ -285,7 +285,7 @@ class Recorder:
                         os.replace(self._journal(job.name), self._to_offer / f"{job.name}.json")
                     self._offers.add(pin, job.name)
                 else:
-                    self._journal(job.name).unlink(missing_ok=True)
+                    _drop(self._journal(job.name))
             self._pace.wake.notify_all()
 
     def _journal(self, name: str) -> Path:
@@ -332,5 +332,13 @@ def _read_job(path: Path) -> Job | None:
         return Job.from_json(value) if value is not None else None
     except (PinError, *MALFORMED) as exc:
         _logger.warning("The journal %s cannot be read (%r); it is removed.", path, exc)
-        path.unlink(missing_ok=True)
+        _drop(path)
         return None
+
+
+def _drop(path: Path) -> None:
+    """Remove a journal; one of another user, where each may delete their own alone, is left to that user."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as exc:
+        _logger.warning("The journal %s cannot be removed (%s); each process takes it up again.", path, reason(exc))

@@ -99,6 +99,35 @@ def test_a_journal_of_another_hand_is_removed_with_a_word(
     assert "odd.json" in caplog.text
 
 
+@pytest.fixture
+def of_another_user(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Journals in folders where each may delete their own files alone, as in /tmp."""
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.parent.name in ("pending", "offers") and path.suffix == ".json":
+            raise PermissionError(1, "Operation not permitted", str(path))
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+
+
+@pytest.mark.usefixtures("of_another_user")
+@pytest.mark.parametrize("publishes", [False, True])
+def test_a_journal_that_cannot_be_removed_stops_nothing(
+    catalog: Catalog, tmp_path: Path, commit: str, caplog: pytest.LogCaptureFixture, publishes: bool
+) -> None:
+    (catalog.state_dir / "pending").mkdir(parents=True)
+    (catalog.state_dir / "pending" / "odd.json").write_text('{"repo": 1}')
+    recorder = Recorder(catalog, publish=(lambda pin, stop: True) if publishes else None)
+    recorder.take_up()
+    recorder.add(job(tmp_path, commit))
+    assert recorder.flush(30)
+    assert catalog.pin(REPO, commit) is not None
+    assert "cannot be removed (Operation not permitted)" in caplog.text
+    assert recorder.flush(30)
+
+
 def test_a_failing_job_is_kept_for_the_next_process(
     catalog: Catalog, tmp_path: Path, commit: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
