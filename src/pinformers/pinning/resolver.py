@@ -174,16 +174,20 @@ class Resolver:
 
     def seen(self, repo: str, revision: str | None, paths: Sequence[str], *, repo_type: str) -> None:
         """Record, beside the load, the commit whose files plain transformers has put at ``paths``."""
+        snapshots: dict[tuple[str, str], list[str]] = {}
         for path in paths:
             match = _SNAPSHOT.search(path)
             if match is not None:
-                name = path[match.end() :].replace("\\", "/")
-                pin = self.catalog.pin(repo, match[1], repo_type)
+                names = snapshots.setdefault((path[: match.start()], match[1]), [])
+                names.append(path[match.end() :].replace("\\", "/"))
+        for (folder, commit), names in snapshots.items():
+            pin = self.catalog.pin(repo, commit, repo_type)
+            for name in names:
                 if pin is None or name not in pin.files:
                     self.ledger.counts["misses"] += 1
-                    self.ledger.note(repo, match[1], name, Served(PLAIN, "no pin held it"))
-                cache = self._cache(repo, repo_type, str(Path(path[: match.start()]).parent))
-                self._note(Job(repo, repo_type, match[1], cache.cache_dir, _seen_at(cache, revision, match[1])))
+                    self.ledger.note(repo, commit, name, Served(PLAIN, "no pin held it"))
+            cache = self._cache(repo, repo_type, str(Path(folder).parent))
+            self._note(Job(repo, repo_type, commit, cache.cache_dir, _seen_at(cache, revision, commit)))
 
     def listed(self, repo: str, commit: str, *, repo_type: str, entries: Sequence[object]) -> None:
         """Keep the complete tree of a commit."""

@@ -15,6 +15,7 @@ from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.pinned import PinnedRepo
+from pinformers.pinning.recorder import Job
 from pinformers.pinning.resolver import Resolver
 
 
@@ -117,6 +118,18 @@ def test_what_is_not_known_is_left_to_the_caller(hub: HubStub, resolver: Resolve
     assert found.has("model.safetensors") is None
     assert found.deliver(["config.json"])
     assert not found.deliver(["config.json", "model.safetensors"])
+
+
+def test_the_files_of_a_snapshot_are_told_of_together(
+    hub: HubStub, resolver: Resolver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = fill_cache(hub, tmp_path / "hub")
+    cache, jobs = RepoCache(str(tmp_path / "hub"), REPO), list[Job]()
+    monkeypatch.setattr(resolver.recorder, "add", jobs.append)
+    resolver.seen(REPO, "v1", [str(cache.file(commit, path)) for path in FILES], repo_type="model")
+    assert [(job.commit, job.cache_dir, [*job.revisions]) for job in jobs] == [(commit, cache.cache_dir, ["v1"])]
+    assert resolver.ledger.counts["misses"] == len(FILES)
+    assert all(resolver.ledger.served(REPO, commit, path) for path in FILES)
 
 
 def test_a_listing_that_the_hub_gave_settles_absence(hub: HubStub, resolver: Resolver, tmp_path: Path) -> None:
