@@ -85,6 +85,11 @@ class Offers:
         """Whether something waits or is under way."""
         return bool(self._waiting) or self._current is not None
 
+    @property
+    def running(self) -> bool:
+        """Whether its thread is there: none starts while the interpreter exits."""
+        return self._thread is not None
+
     def add(self, pin: Pin, job: str = "") -> None:
         """Queue a pin, by the name of the job that recorded it."""
         with self._pace.wake:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import math
 import os
 import threading
 import time
@@ -155,8 +156,9 @@ class Recorder:
             self._failed.clear()
             if self._jobs:
                 self._start()
-            done = self._drain(timeout, lambda: not self._jobs and not self._offers.pending)
-            return done and not self._failed and not self._offers.failed
+            offers = self._offers
+            done = self._drain(timeout, lambda: not self._jobs and not (offers.pending and offers.running))
+            return done and not self._failed and not offers.failed and not offers.pending
 
     def close(self) -> None:
         """Stop between two chunks; finish first what is quickly done.
@@ -165,7 +167,7 @@ class Recorder:
         """
         thread = self._thread
         with self._pace.wake:
-            if thread is not None and thread.is_alive() and self._left() <= EXIT_BYTES:
+            if self._running and self._left() <= EXIT_BYTES:
                 self._drain(EXIT_SECONDS, lambda: not self._jobs)
             self._pace.stopped = True
             self._pace.wake.notify_all()
@@ -185,6 +187,7 @@ class Recorder:
         self._pace.urgent = True
         self._pace.wake.notify_all()
         try:
+            self._work_here(timeout)
             self._pace.wake.wait_for(lambda: self._pace.stopped or done(), timeout)
         finally:
             # Also after a Ctrl-C: later loads are not to be slower for it.
@@ -200,7 +203,7 @@ class Recorder:
 
     def _start(self) -> None:
         self._pace.wake.notify_all()
-        if self._pace.stopped or (self._thread is not None and self._thread.is_alive()):
+        if self._pace.stopped or self._running:
             return
         self._register()
         thread = threading.Thread(target=self._work, name="pinformers-recorder", daemon=True)
@@ -208,6 +211,10 @@ class Recorder:
         with contextlib.suppress(RuntimeError):
             thread.start()
             self._thread = thread
+
+    @property
+    def _running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
 
     def _register(self) -> None:
         if not self._registered:
@@ -229,15 +236,26 @@ class Recorder:
                     continue
                 name, job = next(iter(self._jobs.items()))
                 told = self._told[name]
-            self._run(job, told)
+            self._run(job, told, pace.interrupted)
 
-    def _run(self, job: Job, told: int) -> None:
+    def _work_here(self, timeout: float | None) -> None:
+        """Work off what is queued where no thread started: somebody flushes while the interpreter exits."""
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+
+        def stop() -> bool:
+            return self._pace.interrupted() or time.monotonic() > deadline
+
+        while self._jobs and not self._running and not stop():
+            name, job = next(iter(self._jobs.items()))
+            self._run(job, self._told[name], stop)
+
+    def _run(self, job: Job, told: int, stop: Callable[[], bool]) -> None:
         try:
-            with self._turn(job):
+            with self._turn(job, stop):
                 if self._removed(job):
                     self._done(job, told)
                     return
-                pin = record(self._catalog, job, Watch(stop=self._pace.interrupted), self._chunking)
+                pin = record(self._catalog, job, Watch(stop=stop), self._chunking)
         except InterruptedError:
             return
         except (OSError, PinformersError) as exc:
@@ -259,7 +277,7 @@ class Recorder:
         return not self._journal(job.name).exists() and self._catalog.pin(job.repo, job.commit, job.repo_type) is None
 
     @contextlib.contextmanager
-    def _turn(self, job: Job) -> Iterator[None]:
+    def _turn(self, job: Job, stop: Callable[[], bool]) -> Iterator[None]:
         """Wait while another process works on the same commit: what it hashes need not be hashed again."""
         deadline = time.monotonic() + _PATIENCE * self._lock_timeout
         path = self._catalog.state_dir / "locks" / f"{job.name}.lock"
@@ -268,7 +286,7 @@ class Recorder:
                 if held or time.monotonic() > deadline or not path.exists():
                     yield
                     return
-            if self._pace.interrupted():
+            if stop():
                 raise InterruptedError(f"Recording {job.repo} was stopped.")
 
     def _done(self, job: Job, told: int, *, failed: bool = False, pin: Pin | None = None) -> None:

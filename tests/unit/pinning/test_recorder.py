@@ -12,6 +12,7 @@ from pin_rooms import FILES, REPO, fill_cache, make_resolver
 from pinformers.pinning.adoption import Facts, Watch
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.recorder import Job, Recorder, record
+from pinformers.pinning.records import lock
 from pinformers.pinning.removal import remove_pin
 
 
@@ -126,6 +127,37 @@ def test_a_journal_that_cannot_be_removed_stops_nothing(
     assert catalog.pin(REPO, commit) is not None
     assert "cannot be removed (Operation not permitted)" in caplog.text
     assert recorder.flush(30)
+
+
+@pytest.fixture
+def at_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a function that atexit calls meets since Python 3.12."""
+
+    def no_thread(_: object) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+
+
+@pytest.mark.usefixtures("at_exit")
+@pytest.mark.parametrize("publishes", [False, True])
+def test_flush_ends_where_no_thread_starts(catalog: Catalog, tmp_path: Path, commit: str, publishes: bool) -> None:
+    recorder = Recorder(catalog, publish=(lambda pin, stop: True) if publishes else None)
+    recorder.add(job(tmp_path, commit))
+    # What is to be offered is left to the next process.
+    assert recorder.flush() is not publishes
+    assert catalog.pin(REPO, commit) is not None
+    assert journals(catalog) == []
+    assert len(list((catalog.state_dir / "offers").glob("*.json"))) == publishes
+
+
+@pytest.mark.usefixtures("at_exit")
+def test_flush_ends_in_time_where_no_thread_starts(catalog: Catalog, tmp_path: Path, commit: str) -> None:
+    recorder = Recorder(catalog)
+    recorder.add(job(tmp_path, commit))
+    with lock(catalog.state_dir / "locks" / f"{job(tmp_path, commit).name}.lock", 5.0):
+        assert not recorder.flush(0.3)
+    assert len(journals(catalog)) == 1
 
 
 def test_a_failing_job_is_kept_for_the_next_process(
