@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from pinformers.importing.calls import Call, commit_of
@@ -17,8 +19,8 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Recent(dict[K, V]):
-    """The last few of what was kept; a process that goes through many repos does not grow by it."""
+class Recent(OrderedDict[K, V]):
+    """The last few of what was kept, by any thread; a process that goes through many repos does not grow by it."""
 
     def __init__(self, most: int = 256) -> None:
         super().__init__()
@@ -28,7 +30,9 @@ class Recent(dict[K, V]):
         self.pop(key, None)
         self[key] = value
         while len(self) > self._most:
-            self.pop(next(iter(self)), None)
+            # In one step: between the look for the oldest and its end, another thread changes what there is.
+            with suppress(KeyError):
+                self.popitem(last=False)
 
 
 class Heard:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from typing import Any
 
 import pytest
@@ -76,6 +78,30 @@ def test_who_asks_about_many_repos_keeps_few(told: Told) -> None:
     for number in range(20):
         heard.seen(told, call(f"org/{number}"), [path(COMMIT)])  # type: ignore[arg-type]
     assert [fact[4] for fact in told.facts if fact[0] == "informed"] == list(range(12, 20))
+
+
+def test_threads_may_keep_at_once() -> None:
+    recent, failed = Recent[tuple[int, int], int](8), list[BaseException]()
+
+    def keep(thread: int) -> None:
+        try:
+            for turn in range(3000):
+                recent.keep((thread, turn % 50), turn)
+        except RuntimeError as exc:
+            failed.append(exc)
+
+    before = sys.getswitchinterval()
+    try:
+        sys.setswitchinterval(1e-6)
+        threads = [threading.Thread(target=keep, args=(thread,)) for thread in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert failed == []
+    assert len(recent) <= 8
 
 
 def test_a_branch_that_was_written_to_may_have_moved() -> None:
