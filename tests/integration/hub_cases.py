@@ -29,6 +29,21 @@ class Mine(HfApi):
     """A subclass, as libraries make them."""
 
 
+class Own(HfApi):
+    """A subclass that gives an account of its own."""
+
+    asked = 0
+
+    def model_info(self, *args: Any, **kwargs: Any) -> Any:
+        Own.asked += 1
+        return super().model_info(*args, **kwargs)
+
+    def resolved(self, **kwargs: Any) -> tuple[Any, ...]:
+        Own.asked = 0
+        found = self.resolve_revision(REPO, **kwargs)
+        return found, found.initial, found.resolved, Own.asked
+
+
 class Bar(tqdm):  # type: ignore[type-arg]
     """A progress bar of the caller's own."""
 
@@ -206,7 +221,9 @@ def questions(commit: str) -> dict[str, Callable[[], Any]]:
         "list_repo_tree of all": lambda: entries(api.list_repo_tree(REPO, recursive=True, revision=commit)),
         "list_repo_tree of a folder": lambda: entries(api.list_repo_tree(REPO, "sub")),
         "list_repo_tree of nothing": lambda: list(api.list_repo_tree(REPO, "no thing/ü", recursive=True)),
-        "list_repo_tree of nothing in a pull request": lambda: list(api.list_repo_tree(REPO, "nothing", revision="refs/pr/1")),
+        "list_repo_tree of nothing in a pull request": lambda: list(
+            api.list_repo_tree(REPO, "nothing", revision="refs/pr/1")
+        ),
         "list_repo_tree of nothing in a commit": lambda: list(api.list_repo_tree(REPO, "nothing", revision=commit)),
         "list_repo_tree of no rows": lambda: list(api.list_repo_tree(REPO, "nothing", repo_type="dataset")),
         "list_repo_tree of a file": lambda: list(api.list_repo_tree(REPO, "config.json")),
@@ -214,6 +231,17 @@ def questions(commit: str) -> dict[str, Callable[[], Any]]:
         "metadata, method": lambda: metadata(api.get_hf_file_metadata(url=url)),
         "metadata of nothing": lambda: api.get_hf_file_metadata(url=huggingface_hub.hf_hub_url(REPO, "no.json")),
         "file system": lambda: sorted(huggingface_hub.HfFileSystem().find(f"{REPO}@{commit}")),
+    }
+
+
+def overridden(commit: str) -> dict[str, Callable[[], Any]]:
+    if not hasattr(HfApi, "resolve_revision"):
+        return {}
+    return {
+        "resolve_revision": lambda: Own().resolved(),
+        "resolve_revision of a tag": lambda: Own().resolved(revision="v1"),
+        "resolve_revision of a commit": lambda: Own().resolved(revision=commit),
+        "resolve_revision, local_files_only": lambda: Own().resolved(local_files_only=True),
     }
 
 
@@ -237,7 +265,7 @@ def main() -> None:
     own, commit = sys.argv[1:3]
     os.chdir(os.environ["HOME"])
     cases = {**downloads(own, commit), **snapshots(commit), **local_dirs(own, commit), **dry_runs()}
-    cases.update({**questions(commit), **objects()})
+    cases.update({**questions(commit), **overridden(commit), **objects()})
     answers = {name: answer(call) for name, call in cases.items() if name not in sys.argv[3:]}
     # The address of the stub changes where it is started anew.
     print(re.sub(r"127\.0\.0\.1:\d+", "hub", json.dumps(answers)))

@@ -169,16 +169,39 @@ def written() -> Any:
 
 
 def pushed() -> Any:
-    """The same through transformers."""
+    """The same through transformers, and by each way to move a branch."""
     from huggingface_hub import HfApi
     from transformers import AutoConfig
 
     import pinformers
 
     before = AutoConfig.from_pretrained(REPO).hidden_size
-    hits = pinformers.get_status()["hits"]
-    HfApi(token="hf_any").create_commit(REPO, [], commit_message="None")
+    hits, api = pinformers.get_status()["hits"], HfApi(token="hf_any")
+    {
+        "create_commit": lambda: api.create_commit(REPO, [], commit_message="None"),
+        "merge_pull_request": lambda: api.merge_pull_request(REPO, 1),
+        "super_squash_history": lambda: api.super_squash_history(repo_id=REPO),
+    }[os.environ["WRITE"]]()
     return [hits, before, AutoConfig.from_pretrained(REPO).hidden_size]
+
+
+def gated() -> Any:
+    """Whether a file of a gated model is there, asked without a token and with one."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    snapshot_download("org/gated", token="hf_right")
+    if "PINFORMERS" in os.environ:
+        import pinformers
+
+        pinformers.flush()
+    said: list[Any] = []
+    for token in (False, "hf_right"):
+        for name in ("config.json", "no.json"):
+            try:
+                said.append(HfApi().file_exists("org/gated", name, token=token))
+            except Exception as error:
+                said.append([type(error).__name__, str(error).replace(os.environ["HF_ENDPOINT"], "")])
+    return said
 
 
 def refused() -> Any:

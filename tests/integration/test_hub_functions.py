@@ -50,6 +50,8 @@ ASKED_FIRST = {
     "metadata, method",
     "metadata of nothing",
     "file system",
+    "resolve_revision",
+    "resolve_revision of a tag",
 }
 Answers = dict[str, list[str]]
 

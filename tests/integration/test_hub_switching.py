@@ -15,6 +15,7 @@ from test_hub_functions import FILES, ON, publish
 from environment import clean_env
 from hub_stub import HubStub
 from pinformers import _gate
+from pinformers.importing.heard import WRITES
 from running import publish as publish_family
 
 PROGRAMS = Path(__file__).parent / "hub_programs.py"
@@ -34,7 +35,7 @@ def run(program: str, home: Path, hub: HubStub, **extra: str) -> tuple[Any, str]
 def changed() -> set[str]:
     """What the scope replaces: functions, methods of the class, and what is bound to them."""
     info = {"model_info", "dataset_info", "space_info"}
-    methods = {*info, "file_exists", "get_paths_info", "create_commit"}
+    methods = {*info, "file_exists", "get_paths_info", *WRITES}
     methods |= (
         {"resolve_revision", "_iter_repo_tree_pages"} if hasattr(HfApi, "resolve_revision") else {"list_repo_tree"}
     )
@@ -137,12 +138,25 @@ def test_who_wrote_reads_what_was_written(hub: HubStub, tmp_path: Path) -> None:
     assert after == [new, ["config.json"]]
 
 
+@pytest.mark.parametrize("write", ["create_commit", "merge_pull_request", "super_squash_history"])
 @pytest.mark.parametrize("scope", ["transformers", "hub"])
-def test_who_wrote_loads_what_was_written(scope: str, hub: HubStub, tmp_path: Path) -> None:
+def test_who_wrote_loads_what_was_written(scope: str, write: str, hub: HubStub, tmp_path: Path) -> None:
     for size in (16, 32):
         hub.add("org/model", {"config.json": json.dumps({"model_type": "bert", "hidden_size": size}).encode()})
-        found = run("pushed", tmp_path, hub, PINFORMERS="1", PINFORMERS_SCOPE=scope)[0]
+        found = run("pushed", tmp_path, hub, PINFORMERS="1", PINFORMERS_SCOPE=scope, WRITE=write)[0]
     assert found == [1, 16, 32]
+
+
+def test_whether_a_gated_file_is_there_the_hub_says(hub: HubStub, tmp_path: Path) -> None:
+    hub.add("org/gated", FILES, gated_token="hf_right")
+    plain, pinned = tmp_path / "plain", tmp_path / "pinned"
+    found = run("gated", plain, hub)[0]
+    assert run("gated", pinned, hub, **ON)[0] == found
+    assert [said[0] for said in found[:2]] == ["GatedRepoError"] * 2 and found[2:] == [True, False]
+    assert run("gated", pinned, hub, **ON, PINFORMERS_GATED="share")[0] == [True, False] * 2
+    alone = {"HF_HUB_OFFLINE": "1"}
+    assert run("gated", pinned, hub, **ON, **alone)[0] == run("gated", plain, hub, **alone)[0]
+    assert run("gated", pinned, hub, **ON, **alone, PINFORMERS_GATED="share")[0] == [True, False] * 2
 
 
 def test_what_is_not_pinned_is_refused(hub: HubStub, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 
 from pinformers.importing.downloads import Downloads
-from pinformers.importing.heard import Heard
+from pinformers.importing.heard import WRITES, Heard
 from pinformers.importing.protocols import Resolver
 from pinformers.importing.questions import Questions
 from pinformers.importing.swaps import Swaps, Wrap, executing, loaded, namespace
@@ -59,7 +59,7 @@ class ClientRoute:
     def _methods(self, api: type) -> list[tuple[str, Wrap]]:
         tree = "_iter_repo_tree_pages" if "_iter_repo_tree_pages" in vars(api) else "list_repo_tree"
         asked = [(name, getattr(self._questions, name)) for name in (*METHODS, tree)]
-        return [*asked, ("create_commit", self._heard.create_commit)]
+        return [*asked, *((name, self._heard.writing) for name in WRITES)]
 
     def undo(self) -> None:
         """Leave huggingface_hub, and whoever holds something of it, as they were."""

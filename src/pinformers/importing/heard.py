@@ -15,6 +15,11 @@ from pinformers.importing.standing_in import Function
 
 _SNAPSHOT = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})(?:[/\\]|$)")
 _Key = tuple[str, str, str]
+# What moves a branch or a tag, or has another repo stand under a name; every upload and deletion ends in the first.
+WRITES = (
+    *("create_commit", "merge_pull_request", "super_squash_history", "permanently_delete_lfs_files"),
+    *("create_branch", "delete_branch", "create_tag", "delete_tag", "delete_repo", "move_repo"),
+)
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -66,16 +71,18 @@ class Heard:
             for fact in self._facts.pop(key, ()):
                 fact(resolver)
 
-    def create_commit(self, original: Function) -> Function:
-        """Wrap what every upload and deletion ends in: who wrote reads what was written, not the pin of before."""
+    def writing(self, original: Function) -> Function:
+        """Wrap a method of ``WRITES``: who wrote reads what was written, not the pin of before."""
 
-        def create_commit(*args: Any, **kwargs: Any) -> Any:
-            call = Call(original, args, kwargs, repo="repo_id")
+        def write(*args: Any, **kwargs: Any) -> Any:
+            calls = [Call(original, args, kwargs, repo=name) for name in ("repo_id", "from_id", "to_id")]
             done = original(*args, **kwargs)
-            self._written.keep((call.repo_type, str(call.repo)), None)
+            for call in calls:
+                if call.repo is not None:
+                    self._written.keep((call.repo_type, str(call.repo)), None)
             return done
 
-        return create_commit
+        return write
 
     def written(self, repo: str, revision: str | None, repo_type: str) -> bool:
         """Whether a branch may have moved by a commit of this process."""

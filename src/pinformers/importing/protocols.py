@@ -33,6 +33,10 @@ class Pinned(Protocol):
     def hub_allowed(self) -> bool:
         """Whether the hub may be asked for what the pin does not hold."""
 
+    @property
+    def kept(self) -> bool:
+        """Whether the hub keeps it private or gated, and the settings keep to that."""
+
     def entry(self, path: str) -> Mapping[str, Any] | None:
         """What the hub's tree says of ``path``, as far as it is known; None where nothing is."""
 

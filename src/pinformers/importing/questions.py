@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from pinformers.importing import hub_types
-from pinformers.importing.calls import PLAIN, Call, commit_of, names_repo, within
+from pinformers.importing.calls import PLAIN, Call, answered_by, commit_of, names_repo, within
 from pinformers.importing.heard import Heard
 from pinformers.importing.protocols import Pinned, Resolver
 from pinformers.importing.standing_in import Function
@@ -47,7 +47,15 @@ class Questions:
         def file_exists(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="repo_id")
             path = str(call.get("filename"))
-            return self._question(_about(call), _at(call), lambda pinned: pinned.has(path))
+            # Whether a token may see what the hub keeps private or gated, the hub alone says.
+            answer = lambda pinned: None if pinned.kept else pinned.has(path)  # noqa: E731
+
+            def ask(commit: str | None) -> Any:
+                # The original asks for the metadata of the file, in whose place the pin would stand.
+                with answered_by(PLAIN):
+                    return _at(call)(commit)
+
+            return self._question(_about(call), ask, answer)
 
         return file_exists
 
@@ -55,7 +63,10 @@ class Questions:
         # By itself it would note in the cache, as the hub's word, where a branch stands.
         def resolve_revision(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="repo_id")
-            answer = lambda pinned: hub_types.resolved_revision(call, pinned.commit)  # noqa: E731
+
+            def answer(pinned: Pinned) -> str:
+                return hub_types.resolved_revision(call, _account(call) or pinned.commit)
+
             return self._question(_about(call), _at(call), answer)
 
         return resolve_revision
@@ -216,6 +227,18 @@ def elsewhere(about: About) -> bool:
 
 def _about(call: Call, repo_type: str = "") -> About:
     return About(call.repo, call.revision, repo_type or call.repo_type, getattr(call.get("self"), "endpoint", None))
+
+
+def _account(call: Call) -> str | None:
+    """The commit by an account of the repo that a subclass gives itself: the original goes by that."""
+    api, own = call.get("self"), vars(sys.modules["huggingface_hub.hf_api"].HfApi)
+    methods = ("repo_info", f"{call.repo_type}_info")
+    if commit_of(call.revision) is not None or call.get("local_files_only"):
+        return None
+    if all(getattr(getattr(api, name, None), "__func__", None) is own.get(name) for name in methods):
+        return None
+    asked = {"repo_type": call.repo_type, "revision": call.revision, "token": call.get("token")}
+    return commit_of(api.repo_info(repo_id=call.repo, **asked).sha)
 
 
 def _at(call: Call) -> Callable[[str | None], Any]:

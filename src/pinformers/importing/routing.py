@@ -14,7 +14,7 @@ from typing import Any
 
 from pinformers.importing.answers import HUB, Answers
 from pinformers.importing.client import API, CLIENT, DOWNLOAD, SNAPSHOT
-from pinformers.importing.heard import Heard
+from pinformers.importing.heard import WRITES, Heard
 from pinformers.importing.protocols import Resolver
 from pinformers.importing.standing_in import Function
 from pinformers.importing.swaps import Swaps, Wrap, loaded, namespace
@@ -64,7 +64,8 @@ class Route:
         # In their own modules and classes: pickle finds a function by where it is defined, a method by its class.
         for name in ("list_repo_tree", "snapshot_download", *_METHODS):
             self._swaps.method(api.HfApi, name, self._method(name, answered=name in answered))
-        self._swaps.method(api.HfApi, "create_commit", self._heard.create_commit)
+        for name in WRITES:
+            self._swaps.method(api.HfApi, name, self._heard.writing)
         # Other libraries (PEFT, sentence-transformers) ask these by themselves.
         self._swaps.function(download, "hf_hub_download", self._references.hf_hub_download)
         self._swaps.function(snapshot, "snapshot_download", self._references.snapshot_download)

@@ -193,7 +193,7 @@ def test_who_wrote_is_not_answered_with_what_was_there_before(resolver: Knows, a
     heard = Heard()
     answers = Answers(lambda: resolver, heard)  # type: ignore[arg-type,return-value]
     exists = answers.repo_exists(hub_function(asked))
-    heard.create_commit(lambda repo_id, repo_type=None: "done")("org/model")
+    heard.writing(lambda repo_id, repo_type=None: "done")("org/model")
     assert exists("org/model") == "from the original"
     assert resolver.resolved == []
     # A commit stays what it was, and so does what is not of the hub.

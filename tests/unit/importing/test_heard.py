@@ -106,11 +106,18 @@ def test_threads_may_keep_at_once() -> None:
 
 def test_a_branch_that_was_written_to_may_have_moved() -> None:
     heard = Heard()
-    commit = heard.create_commit(lambda repo_id, repo_type=None: "done")
+    commit = heard.writing(lambda repo_id, repo_type=None: "done")
     assert commit("org/model") == "done"
     assert heard.written("org/model", None, "model") and heard.written("org/model", "main", "model")
     assert not heard.written("org/model", COMMIT, "model")
     assert not heard.written("org/model", None, "dataset") and not heard.written("org/other", None, "model")
+
+
+def test_a_moved_repo_is_another_under_both_names() -> None:
+    heard = Heard()
+    heard.writing(lambda from_id, to_id: None)("org/old", to_id="org/new")
+    assert heard.written("org/old", None, "model") and heard.written("org/new", "main", "model")
+    assert len(heard._written) == 2
 
 
 def test_what_could_not_be_written_was_not() -> None:
@@ -120,7 +127,7 @@ def test_what_could_not_be_written_was_not() -> None:
         raise PermissionError
 
     with pytest.raises(PermissionError):
-        heard.create_commit(refused)("org/model")
+        heard.writing(refused)("org/model")
     assert not heard.written("org/model", None, "model")
 
 

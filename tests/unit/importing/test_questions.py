@@ -21,6 +21,7 @@ Ask = Callable[..., Any]
 
 class Pin:
     repo, commit, revision, info = REPO, COMMIT, "main", {"tags": ["a"], "pipeline_tag": None}
+    kept = False
 
     def __init__(self, *, hub_allowed: bool = True) -> None:
         self.hub_allowed, self.listing = hub_allowed, LISTING
@@ -127,6 +128,33 @@ def test_a_refusal_is_a_refusal(resolver: Knows) -> None:
         wrapped("model_info", resolver, model_info)(None, REPO)
     # It speaks of what was asked for.
     assert f"/api/models/{REPO}." in str(caught.value) and COMMIT not in str(caught.value)
+
+
+def test_an_error_at_the_commit_speaks_of_the_revision(resolver: Knows) -> None:
+    def get_paths_info(self: object, repo_id: str, paths: Any, revision: Any = None, expand: bool = False) -> Any:
+        words = f"404 for url: /api/models/{repo_id}/paths-info/{revision}.\nInvalid rev id: {revision}"
+        try:
+            hub_types.raise_absent(f"{constants.ENDPOINT}/api/models/{repo_id}/paths-info/{revision}", COMMIT)
+        except EntryNotFoundError as exc:
+            raise RepositoryNotFoundError(words, response=exc.response) from exc  # type: ignore[attr-defined]
+
+    ask = wrapped("get_paths_info", resolver, get_paths_info)
+    for revision, at, words in ((None, "main", "main"), ("refs/pr/1", "refs%2Fpr%2F1", "refs/pr/1"), (COMMIT,) * 3):
+        with pytest.raises(RepositoryNotFoundError) as caught:
+            ask(None, REPO, ["a.txt"], expand=True, revision=revision)
+        assert caught.value.args[0] == f"404 for url: /api/models/{REPO}/paths-info/{at}.\nInvalid rev id: {words}"
+
+
+def test_whether_a_kept_file_is_there_the_hub_says(resolver: Knows, pin: Pin) -> None:
+    def file_exists(self: object, repo_id: str, filename: str, revision: str | None = None) -> Any:
+        return "asked", revision
+
+    ask = wrapped("file_exists", resolver, file_exists)
+    assert ask(None, REPO, "a.txt") is True
+    pin.kept = True
+    assert ask(None, REPO, "a.txt") == ("asked", COMMIT)
+    with pytest.raises(OfflineModeIsEnabled):
+        wrapped("file_exists", resolver, lambda self, repo_id, filename, revision=None: offline())(None, REPO, "a.txt")
 
 
 def test_where_the_hub_may_not_be_asked_it_is_not(resolver: Knows) -> None:
