@@ -130,7 +130,7 @@ def test_a_journal_that_cannot_be_removed_stops_nothing(
 
 
 @pytest.fixture
-def at_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+def at_exit(commit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a function that atexit calls meets since Python 3.12."""
 
     def no_thread(_: object) -> None:
