@@ -65,9 +65,12 @@ def _seconds(value: object) -> float:
 
 
 def _flag(value: object) -> bool:
-    words = {True: True, False: False, "1": True, "true": True, "0": False, "false": False}
-    if isinstance(value, bool | str) and value in words:
-        return words[value]
+    # The words of the switch PINFORMERS; what it takes for true beyond them would be a slip of the pen here.
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.strip().lower() in words:
+        return words[value.strip().lower()]
     raise ValueError("true or false")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pinformers import _autostart
 from pinformers._activation import Handle
 from pinformers._errors import SettingsError
 from pinformers._settings import ADDRESSES, CONFIG, NAMES, PREFIX, SECRET, Loaded, Settings, config_path, load
@@ -44,7 +45,7 @@ WRONG: Mapping[str, tuple[object, ...]] = {
     "sources": ([], (), ["hub", "hub"], "hub,embedded,hub", ",", [1], 5, {"hub": 1}),
     "lockfile": (1.5,),
     "kubo_api": (5001, ["x"]),
-    "locked": ("yes", 2, [True], {}),
+    "locked": ("perhaps", 2, [True], {}),
     "kubo_token": (5,),
     "cluster_api": (5,),
     "swarm_timeout": ("soon", -1),
@@ -90,6 +91,18 @@ def refused(*args: Any) -> SettingsError:
 
 
 # -- the order ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["1", "true", "True", "YES", " on "])
+def test_a_flag_takes_the_words_of_the_switch(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(_autostart.SWITCH, word)
+    assert _autostart.wanted() == "env"
+    assert load({}, {"PINFORMERS_LOCKED": word}).settings.locked
+
+
+@pytest.mark.parametrize("word", [word for word in _autostart._FALSE if word])
+def test_and_those_that_turn_it_off(word: str) -> None:
+    assert not load({"locked": word.upper()}, {}).settings.locked
 
 
 @pytest.mark.parametrize(
