@@ -53,11 +53,13 @@ def find_garbage(catalog: Catalog, default_cache: str, *, moved: bool = False) -
     yield from _staging(catalog.state_dir.glob("dags/*/*.car.part"))
     if moved:
         yield from (garbage for pin in pins for garbage in _moved(catalog, pin))
-    vanished = {(pin.repo, pin.commit): list(_vanished(catalog, pin)) for pin in pins}
-    for garbage in vanished.values():
-        yield from garbage
-    gone = {key for key, found in vanished.items() if any(garbage.kind == "pin" for garbage in found)}
-    yield from _loose_blocks(catalog, [pin for pin in pins if (pin.repo, pin.commit) not in gone])
+    left = []
+    for pin in pins:
+        vanished = list(_vanished(catalog, pin))
+        yield from vanished
+        if not any(garbage.kind == "pin" for garbage in vanished):
+            left.append(pin)
+    yield from _loose_blocks(catalog, left)
     yield from _dead_journals(catalog)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import time
@@ -91,6 +92,14 @@ def test_a_pin_on_a_disk_that_is_not_there_stays(
     monkeypatch.setattr(sweeping, "AGE", -1)
     shutil.rmtree(tmp_path / "hub")
     assert garbage(resolver) == []
+
+
+def test_a_pin_that_vanished_goes_whatever_has_its_name_and_commit(resolver: Resolver, pin: Pin) -> None:
+    of_data = resolver.catalog.add(dataclasses.replace(pin, repo_type="dataset", pinned_at="2026-01-01T00:00:00+00:00"))
+    (found,) = garbage(resolver)
+    assert found.path == resolver.catalog.pin_path(pin.repo, pin.commit, of_data.repo_type)
+    found.sweep()
+    assert list(resolver.catalog.pins()) == [pin]
 
 
 def test_a_place_whose_files_vanished_goes_and_the_pin_stays(
