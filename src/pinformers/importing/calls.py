@@ -81,7 +81,7 @@ class Call:
             (self.revision is None or (isinstance(self.revision, str) and self.revision != ""))
             and (self.cache_dir is None or _encodable(self.cache_dir))
             and isinstance(files, list | tuple)
-            and all(_encodable(name) and _relative(name) for name in (folder, *files))
+            and all(isinstance(name, str) and _names_file(name) for name in (folder, *files))
             and not any(name.endswith("/") for name in files)
         )
 
@@ -95,7 +95,7 @@ class Call:
         else:
             self._kwargs = {**self._kwargs, name: value}
 
-    @property
+    @functools.cached_property
     def paths(self) -> list[str]:
         """The POSIX paths inside the repo that the call asks for."""
         return [joined(self.get("subfolder"), name) for name in self._filenames]
@@ -106,7 +106,7 @@ class Call:
         written = ["/".join(filter(None, (self.get("subfolder"), name))) for name in self._filenames]
         return written == self.paths and "." not in written
 
-    @property
+    @functools.cached_property
     def _filenames(self) -> Any:
         alone = self.get("filename")
         return self.get("filenames") or ([alone] if alone is not None else [])
@@ -162,12 +162,19 @@ def _encodable(name: object) -> bool:
     return True
 
 
+# A load asks for the same few names again and again.
+@functools.lru_cache(maxsize=1024)
+def _names_file(name: str) -> bool:
+    return _encodable(name) and _relative(name)
+
+
 def _relative(name: str) -> bool:
     parts = name.replace(os.sep, "/").split("/")
     # No file system of today takes a longer name; its error is then the original's.
     return not os.path.isabs(name) and ".." not in parts and bool(name) and all(len(part) < 255 for part in parts)
 
 
+@functools.lru_cache(maxsize=1024)
 def joined(folder: str | None, name: str) -> str:
     return os.path.normpath(os.path.join(folder or "", name)).replace(os.sep, "/")
 

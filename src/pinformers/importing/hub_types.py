@@ -19,6 +19,8 @@ _FILE = re.compile(
 
 
 def resolved_revision(call: Call, commit: str) -> str:
+    if isinstance(call.revision, str) and getattr(call.revision, "resolved", None) == commit:
+        return call.revision
     resolved = getattr(sys.modules["huggingface_hub"], "ResolvedRevision", None)
     if resolved is None:
         return commit

@@ -35,12 +35,18 @@ _TREE_KEYS = ("size", "blob_id", "lfs_sha256", "lfs_size", "xet_hash")
 
 @functools.lru_cache(maxsize=64)
 def _real(cache_dir: str) -> str:
-    return os.path.realpath(cache_dir)
+    return os.path.realpath(os.path.abspath(cache_dir))
 
 
 def normal(cache_dir: str) -> str:
     """Return the one absolute path by which our records call a cache folder, whatever links lead to it."""
-    return _real(os.path.abspath(os.path.expanduser(cache_dir)))
+    # Only what is relative means another folder in another place.
+    return _real(cache_dir if os.path.isabs(cache_dir) else os.path.abspath(os.path.expanduser(cache_dir)))
+
+
+@functools.lru_cache(maxsize=256)
+def _folder(cache_dir: str, name: str) -> Path:
+    return Path(cache_dir) / name
 
 
 class RepoCache:
@@ -49,7 +55,7 @@ class RepoCache:
     def __init__(self, cache_dir: str, repo: str, repo_type: str = "model", *, lock_timeout: float = 60.0) -> None:
         self.cache_dir = cache_dir = normal(cache_dir)
         self._name = repo_folder(repo, repo_type)
-        self.folder = Path(cache_dir) / self._name
+        self.folder = _folder(cache_dir, self._name)
         self._lock_timeout = lock_timeout
 
     # -- reading ----------------------------------------------------------------------------------------------
@@ -57,6 +63,11 @@ class RepoCache:
     def file(self, commit: str, path: str) -> Path:
         """Return where a file of a commit lies, or would."""
         return self.folder / "snapshots" / commit / path
+
+    def looks(self, commit: str, path: str) -> tuple[int, int, int] | None:
+        """Return size, mtime (ns) and inode of a file of a commit; None where there is none."""
+        # Asked about each file of each load: a Path costs more than the question.
+        return signature(os.path.join(self.folder, "snapshots", commit, path))
 
     def blob(self, etag: str) -> Path:
         """Return where the bytes of an etag lie, or would."""
@@ -97,15 +108,15 @@ class RepoCache:
 
     def marked_absent(self, commit: str, path: str) -> bool:
         """Whether the hub once said that the commit has no such file."""
-        return (self.folder / ".no_exist" / commit / path).is_file()
+        return os.path.isfile(os.path.join(self.folder, ".no_exist", commit, path))
 
     # -- adding -----------------------------------------------------------------------------------------------
 
     def mark_absent(self, commit: str, path: str) -> list[str]:
         """Note, as huggingface_hub does after a 404, that the commit has no such file."""
-        marker = self.folder / ".no_exist" / commit / check_path(path)
-        if marker.is_file():
+        if self.marked_absent(commit, check_path(path)):
             return []
+        marker = self.folder / ".no_exist" / commit / path
         marker.parent.mkdir(parents=True, exist_ok=True)
         marker.touch()
         (self.folder / "snapshots" / commit).mkdir(parents=True, exist_ok=True)

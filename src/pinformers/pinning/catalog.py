@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import logging
 import os
@@ -165,21 +166,13 @@ class Catalog:
         files = {path: stat for path, stat in {**known.files, **new.files}.items() if path in pin.files}
         merged = dataclasses.replace(new, files=files, made=known.made | new.made)
         if merged != known:
-            value = {**merged.to_json(), "cache_dir": self._portable(new.cache_dir)}
+            value = {**merged.to_json(), "cache_dir": _portable(self.state_dir, new.cache_dir)}
             write_json(self.place_path(pin, new.cache_dir), value)
             self._mark_changed()
 
     def _read_place(self, value: Mapping[str, Any]) -> Place:
         place = Place.from_json(value)
         return dataclasses.replace(place, cache_dir=os.path.normpath(self.state_dir / place.cache_dir))
-
-    def _portable(self, cache_dir: str) -> str:
-        """Write a cache that lies beside our records as seen from them: both move, and are copied, together.
-
-        An absolute path in a copy would make the copy speak of the original's files, and delete them.
-        """
-        beside = Path(cache_dir).is_relative_to(self.state_dir.parent)
-        return Path(os.path.relpath(cache_dir, self.state_dir)).as_posix() if beside else cache_dir
 
     def version(self) -> int:
         """Return a value that changes when a place was added or changed, here or by another process."""
@@ -212,15 +205,15 @@ class Catalog:
 
     def pin_path(self, repo: str, commit: str, repo_type: str = "model") -> Path:
         """Return the record of a pin."""
-        return self._repo_path(repo, repo_type) / f"{commit}.json"
+        return _path(self.state_dir, "pins", repo_folder(repo, repo_type), f"{commit}.json")
 
     def _ref_path(self, repo: str, revision: str, repo_type: str) -> Path:
-        return self._repo_path(repo, repo_type) / "refs" / check_revision(revision)
+        return _path(self.state_dir, "pins", repo_folder(repo, repo_type), "refs", check_revision(revision))
 
     def place_path(self, pin: Pin, cache_dir: str) -> Path:
         """Return the record of a place."""
-        name = f"{pin.commit}-{key(self._portable(cache_dir))}.json"
-        return self.state_dir / "places" / repo_folder(pin.repo, pin.repo_type) / name
+        name = f"{pin.commit}-{_place_key(self.state_dir, cache_dir)}.json"
+        return _path(self.state_dir, "places", repo_folder(pin.repo, pin.repo_type), name)
 
     def _load(self, path: Path, parse: Callable[[Mapping[str, Any]], T]) -> T | None:
         stat = signature(path)
@@ -252,6 +245,26 @@ class OneWork(Catalog):
             return self.amend(pin, place) or dataclasses.replace(pin, files={})
         self._added.add(path)
         return super().add(pin, place)
+
+
+@functools.lru_cache(maxsize=4096)
+def _path(folder: Path, *names: str) -> Path:
+    """Join a path. A load asks for the same few again and again, and a Path keeps its text and its hash."""
+    return folder.joinpath(*names)
+
+
+@functools.lru_cache(maxsize=256)
+def _place_key(state_dir: Path, cache_dir: str) -> str:
+    return key(_portable(state_dir, cache_dir))
+
+
+def _portable(state_dir: Path, cache_dir: str) -> str:
+    """Write a cache that lies beside our records as seen from them: both move, and are copied, together.
+
+    An absolute path in a copy would make the copy speak of the original's files, and delete them.
+    """
+    beside = Path(cache_dir).is_relative_to(state_dir.parent)
+    return Path(os.path.relpath(cache_dir, state_dir)).as_posix() if beside else cache_dir
 
 
 def after(*seen: tuple[str, int] | None) -> int:

@@ -50,6 +50,11 @@ def expecting_weights(name: str) -> Iterator[None]:
         _EXPECTED.reset(token)
 
 
+def expected() -> bool:
+    """Whether a load runs that is going to ask for weights."""
+    return _EXPECTED.get()
+
+
 def weights(paths: Iterable[str]) -> list[str]:
     """Return those of a repo's files that the load that runs is going to ask for; none where it loads no weights."""
     if not _EXPECTED.get():

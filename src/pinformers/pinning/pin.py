@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Mapping
@@ -78,6 +79,7 @@ def parse_name(name: str) -> tuple[str, str]:
     return (repo, kind.removesuffix("s")) if kind in ("datasets", "spaces") and repo else (name, "model")
 
 
+@functools.lru_cache(maxsize=1024)
 def repo_folder(repo: str, repo_type: str) -> str:
     """Name the folder of a repo as huggingface_hub does: ``models--org--name``."""
     return "--".join([f"{repo_type}s", *check_repo(repo).split("/")])

@@ -16,7 +16,7 @@ from pinformers.pinning.access import Gate
 from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, Place, Stat, read_ref
-from pinformers.pinning.early import Asked, Early, Given, Guard, weights
+from pinformers.pinning.early import Asked, Early, Given, Guard, expected, weights
 from pinformers.pinning.fetching import Fetched, copy_file, fetch_file
 from pinformers.pinning.ledger import PLAIN, Ledger, Served
 from pinformers.pinning.pin import Hub, Pin, PinnedFile
@@ -62,6 +62,7 @@ class PinnedRepo:
     def __init__(self, pin: Pin, means: Means, cache: RepoCache, revision: str, holder: str = "") -> None:
         self.pin, self.cache, self.revision, self.holder = pin, cache, revision, holder
         self._means = means
+        self._place: Place | None = None
         self._adoption = Adoption(means.catalog, cache, pin.repo, pin.commit, pin.repo_type)
 
     @property
@@ -103,8 +104,10 @@ class PinnedRepo:
         """Whether ``path`` exists at the commit; None when that is not known."""
         if path in self.pin.files or path in self.pin.others:
             return True
+        if self.pin.listed:
+            return False
         folder = any(name.startswith(f"{path}/") for name in (*self.pin.files, *self.pin.others))
-        return False if self.pin.listed or folder or self.cache.marked_absent(self.commit, path) else None
+        return False if folder or self.cache.marked_absent(self.commit, path) else None
 
     def deliver(self, paths: Sequence[str], *, local: bool = False) -> bool:
         """Put ``paths`` in place; True when each now lies in the hub cache or is known to be absent.
@@ -171,9 +174,12 @@ class PinnedRepo:
         looks = self._looks(path)
         if looks is None:
             return "missing"
-        recorded = self._means.catalog.place(self.pin, self.cache.cache_dir).files.get(path)
-        known = self._means.ledger.verdict(self.cache.file(self.commit, path), looks)
-        return "here" if looks == recorded or known else "changed"
+        # What looks as it did when it was hashed is right, also if the record has gone on since it was read.
+        if self._place is None or looks != self._place.files.get(path):
+            self._place = self._means.catalog.place(self.pin, self.cache.cache_dir)
+        if looks == self._place.files.get(path):
+            return "here"
+        return "here" if self._means.ledger.verdict(self.cache.file(self.commit, path), looks) else "changed"
 
     # -- inner ------------------------------------------------------------------------------------------------
 
@@ -258,9 +264,9 @@ class PinnedRepo:
     def _begin(self, paths: Sequence[str]) -> None:
         """Begin to fetch what is going to be asked for: the files of one call, the weights of the model that loads."""
         ahead = [path for path in paths if path in self.pin.files] if len(paths) > 1 else []
-        soon = weights(self.pin.files)
-        if soon and self._means.early.first(self._key("")):
-            ahead += soon
+        # Once for each number of files that are known of the commit.
+        if expected() and self._means.early.first((*self._key(""), str(len(self.pin.files)))):
+            ahead += weights(self.pin.files)
         for path in dict.fromkeys(ahead):
             if self.state(path) == "missing":
                 self._means.early.begin(self._key(path), partial(self._bring_in, path, self.pin.files[path], False))
@@ -313,7 +319,7 @@ class PinnedRepo:
             self._means.ledger.warn_once(f"source {name}", message, name, self.pin.repo, chain.failures[name])
 
     def _looks(self, path: str) -> Stat | None:
-        return signature(self.cache.file(self.commit, path))
+        return self.cache.looks(self.commit, path)
 
     @contextmanager
     def _noted(self, place: str) -> Iterator[None]:

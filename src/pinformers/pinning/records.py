@@ -119,7 +119,7 @@ def lock(path: Path, timeout: float) -> Iterator[bool]:
         held.release()
 
 
-def signature(path: Path) -> tuple[int, int, int] | None:
+def signature(path: str | Path) -> tuple[int, int, int] | None:
     """Return size in bytes, mtime in ns and inode of what ``path`` leads to; None when there is no file."""
     try:
         status = os.stat(path)

@@ -7,7 +7,8 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +36,17 @@ OnMiss = Literal["import", "passthrough", "error"]
 DEFAULT_REVISION = "main"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SNAPSHOT = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]")
+
+
+@dataclass(slots=True)
+class _Load:
+    """What one outermost ``from_pretrained`` was answered; nothing more once it has ended."""
+
+    pins: dict[tuple[object, ...], PinnedRepo] = field(default_factory=dict)
+    running: bool = True
+
+
+_LOAD: ContextVar[_Load | None] = ContextVar("pinformers_load", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +98,13 @@ class Resolver:
     def resolve(
         self, repo: str, revision: str | None, *, repo_type: str = "model", cache_dir: str | None = None
     ) -> PinnedRepo | None:
-        """Return the pin that answers, or None; raises NotPinned where ``on_miss`` is error and none does."""
+        """Return the pin that answers, or None; raises NotPinned where ``on_miss`` is error and none does.
+
+        Within one ``from_pretrained``, which asks two dozen times, the first pin that answers goes on answering.
+        """
+        load, key = _LOAD.get(), (self, repo, _plain(revision), repo_type, cache_dir)
+        if load is not None and (known := load.pins.get(key)) is not None:
+            return known
         self._take_up()
         try:
             found = self.find(repo, revision, repo_type=repo_type, cache_dir=cache_dir)
@@ -95,6 +113,11 @@ class Resolver:
             return None
         if found is None and self.policy.on_miss == "error":
             raise NotPinned(full_name(repo, repo_type), _plain(revision) or DEFAULT_REVISION)
+        # A thread that was given this context may outlive the load.
+        if found is not None and load is not None and load.running:
+            load.pins[key] = found
+            # From here on transformers asks by the commit that it was told.
+            load.pins.setdefault((self, repo, found.commit, repo_type, cache_dir), self._by_commit(found))
         return found
 
     def refer(
@@ -202,7 +225,7 @@ class Resolver:
     @contextmanager
     def loading(self, name: str) -> Iterator[None]:
         """Be told that the ``from_pretrained`` of the class ``name`` runs."""
-        with self.recorder.loading(), expecting_weights(name):
+        with self.recorder.loading(), expecting_weights(name), _remembering():
             yield
 
     def close(self) -> None:
@@ -216,6 +239,10 @@ class Resolver:
         return model if found is None else found.pin.repo
 
     # -- inner ------------------------------------------------------------------------------------------------
+
+    def _by_commit(self, found: PinnedRepo) -> PinnedRepo:
+        holder = self.lookup.holder(found.pin, found.commit) if found.holder else ""
+        return PinnedRepo(found.pin, self._means(self.sources), found.cache, found.commit, holder)
 
     def _referred(self, pin: Pin, reference: str, cache_dir: str | None) -> ReferredRepo:
         return ReferredRepo(pin, self._means(self.sources), self._cache(pin.repo, "model", cache_dir), reference)
@@ -254,6 +281,22 @@ class Resolver:
         if not self._taken_up and self.policy.on_miss == "import":
             self._taken_up = True
             self.recorder.take_up()
+
+
+@contextmanager
+def _remembering() -> Iterator[None]:
+    """Remember which pins answer until the outermost ``from_pretrained`` of this context ends."""
+    if _LOAD.get() is not None:
+        yield
+        return
+    load = _Load()
+    token = _LOAD.set(load)
+    try:
+        yield
+    finally:
+        load.running = False
+        load.pins.clear()
+        _LOAD.reset(token)
 
 
 def local_files(catalog: Catalog, chosen: Callable[[Pin], bool] = lambda _: True) -> Iterator[LocalFile]:

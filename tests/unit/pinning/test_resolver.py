@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextvars
 import os
 import time
 from pathlib import Path
@@ -308,3 +309,70 @@ def test_a_pin_that_is_removed_while_a_file_is_hashed_stays_removed(
     assert pinned.deliver(["config.json"])
     assert list(resolver.catalog.pins()) == []
     assert resolver.catalog.places(pinned.pin) == []
+
+
+def test_one_load_is_answered_by_one_pin(pinned: PinnedRepo, resolver: Resolver) -> None:
+    with resolver.loading("AutoTokenizer"):
+        first = resolver.resolve(REPO, None)
+        # Records that go meanwhile are looked at again by the next load.
+        resolver.catalog.remove(pinned.pin)
+        with resolver.loading("AutoConfig"):
+            assert resolver.resolve(REPO, None) is first
+        again = resolver.resolve(REPO, pinned.commit)
+        assert resolver.resolve(REPO, pinned.commit) is again
+        assert again is not None
+        assert (again.commit, again.revision) == (pinned.commit, pinned.commit)
+        after = contextvars.copy_context()
+    assert resolver.resolve(REPO, None) is None
+    # A thread that was started inside the load has its context for good.
+    pin_folder(resolver, Path(resolver.default_cache).parent / "folder", REPO)
+    found = after.run(resolver.resolve, REPO, None)
+    assert found is not None
+    assert after.run(resolver.resolve, REPO, None) is not found
+
+
+def test_a_miss_is_not_remembered(resolver: Resolver, tmp_path: Path) -> None:
+    with resolver.loading("AutoModel"):
+        assert resolver.resolve(REPO, None) is None
+        pin_folder(resolver, write_folder(tmp_path / "folder"), REPO)
+        assert resolver.resolve(REPO, None) is not None
+
+
+def test_a_file_that_changes_within_a_load_is_noticed(pinned: PinnedRepo, resolver: Resolver) -> None:
+    with resolver.loading("AutoModel"):
+        assert resolver.resolve(REPO, None) is not None
+        for content in (b'{"model_type": "t5"}', None):
+            found = resolver.resolve(REPO, pinned.commit)
+            assert found is not None
+            assert found.state("config.json") == "here"
+            target = found.cache.file(found.commit, "config.json")
+            target.unlink()
+            if content is None:
+                assert found.state("config.json") == "missing"
+                break
+            target.write_bytes(content)
+            assert found.state("config.json") == "changed"
+            target.unlink()
+            assert found.deliver(["config.json"])
+
+
+def test_a_warm_load_asks_little_of_the_disk(
+    pinned: PinnedRepo, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    stat = os.stat
+
+    def counting(path: object, **kwargs: object) -> os.stat_result:
+        asked.append(str(path))
+        return stat(path, **kwargs)  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr(os, "stat", counting)
+    with resolver.loading("AutoModel"):
+        for revision in (None, *[pinned.commit] * 11):
+            found = resolver.resolve(REPO, revision)
+            assert found is not None
+            assert found.deliver(["config.json"])
+    # Each file each time; what says which pin it is, and how its files looked, once for each name of the revision.
+    config = [path for path in asked if path.endswith("config.json")]
+    assert len(config) == 12
+    assert len(asked) - len(config) <= 8
