@@ -91,9 +91,8 @@ def info(found: Any) -> tuple[Any, ...]:
 
 def entries(found: Any) -> list[tuple[Any, ...]]:
     # A pin does not know the git id of a folder.
-    return [
-        (type(entry).__name__, entry.path, getattr(entry, "size", 0), getattr(entry, "blob_id", "")) for entry in found
-    ]
+    names = ("path", "size", "blob_id", "lfs")
+    return [(type(entry).__name__, *(str(getattr(entry, name, "")) for name in names)) for entry in found]
 
 
 def metadata(found: Any) -> tuple[Any, ...]:
@@ -214,6 +213,7 @@ def questions(commit: str) -> dict[str, Callable[[], Any]]:
         "repo_info": lambda: info(api.repo_info("org/model", repo_type="dataset", revision="main")),
         "info of an unknown repo": lambda: api.model_info("org/nothing"),
         "file_exists": lambda: (api.file_exists(REPO, "config.json"), huggingface_hub.file_exists(REPO, "no.json")),
+        "file_exists of another writing": lambda: api.file_exists(REPO, "./config.json"),
         "repo_exists": lambda: (api.repo_exists(REPO), api.repo_exists("org/model", repo_type="space")),
         "revision_exists": lambda: api.revision_exists(REPO, "v1"),
         "list_repo_files": lambda: sorted(huggingface_hub.list_repo_files(REPO)),

@@ -29,6 +29,7 @@ NEEDS_THE_HUB = {
     "force_download",
     "out of the repo",
     "no file",
+    "file_exists of another writing",
     "unknown repo",
     "unknown branch",
     "snapshot of an unknown repo",

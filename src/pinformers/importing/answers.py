@@ -129,7 +129,9 @@ class Answers:
             resolver, pinned = self._ask(call)
             if resolver is None:
                 return original(*args, **kwargs)
-            known = None if pinned is None or call.get("local_files_only") else pinned.has(str(call.get("filename")))
+            # What is no path as the hub writes it, and what is no path at all, is the original's to answer.
+            path = call.get("filename") if call.exact and not call.get("local_files_only") else None
+            known = None if pinned is None or path is None else pinned.has(path)
             return call.run_beyond(pinned or resolver) if known is None else known
 
         return has_file

@@ -60,8 +60,9 @@ def tree(listing: Listing, folder: str, recursive: bool) -> Iterator[Any]:
 
 
 def _repo_file(api: Any, path: str, entry: Mapping[str, Any]) -> Any:
-    sha256 = entry.get("lfs_sha256")
-    lfs = {"lfs": {"oid": sha256, "size": entry.get("lfs_size"), "pointerSize": 0}} if sha256 else {}
+    sha256, size = entry.get("lfs_sha256"), entry.get("lfs_size", entry.get("size", 0))
+    pointer = len(f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n")
+    lfs = {"lfs": {"oid": sha256, "size": size, "pointerSize": pointer}} if sha256 else {}
     xet = {"xetHash": entry["xet_hash"]} if entry.get("xet_hash") else {}
     return api.RepoFile(path=path, size=entry.get("size", 0), oid=entry.get("blob_id", ""), **lfs, **xet)
 

@@ -48,7 +48,7 @@ class Questions:
             call = Call(original, args, kwargs, repo="repo_id")
             path = str(call.get("filename"))
             # Whether a token may see what the hub keeps private or gated, the hub alone says.
-            answer = lambda pinned: None if pinned.kept else pinned.has(path)  # noqa: E731
+            answer = lambda pinned: None if pinned.kept or not call.exact else pinned.has(path)  # noqa: E731
 
             def ask(commit: str | None) -> Any:
                 # The original asks for the metadata of the file, in whose place the pin would stand.

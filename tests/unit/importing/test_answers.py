@@ -131,6 +131,17 @@ def test_questions_are_answered_without_the_hub(
     assert asked == []
 
 
+@pytest.mark.parametrize(("filename", "known"), [("config.json", True), ("./config.json", None), (None, None)])
+def test_a_file_that_the_hub_writes_otherwise_is_the_original_s_to_find(
+    filename: str | None, known: bool | None, resolver: Knows
+) -> None:
+    def has_file(path_or_repo: str, filename: Any, revision: Any = None, **_: object) -> Any:
+        return "the original", filename
+
+    found = ask(resolver, "has_file", has_file)(NAME, filename)
+    assert found == (("the original", filename) if known is None else known)
+
+
 def test_the_model_is_called_as_it_was_asked_for(resolver: Knows, asked: list[Asked]) -> None:
     info = ask(resolver, "model_info", hub_function(asked))(NAME)
     assert (info.id, info.sha, info.tags) == (NAME, COMMIT, ["a"])

@@ -15,7 +15,12 @@ from pinformers.importing.heard import Heard
 from pinformers.importing.questions import Questions
 
 REPO, COMMIT = "org/model", "c" * 40
-LISTING = {"a.txt": {"size": 2, "blob_id": "b" * 40}, "sub/x.bin": {"size": 9, "lfs_sha256": "e" * 64}, "sub/y/z": {}}
+LARGE = "sub/x.bin"
+LISTING = {
+    "a.txt": {"size": 2, "blob_id": "b" * 40},
+    LARGE: {"size": 9, "lfs_sha256": "e" * 64, "lfs_size": 9},
+    "sub/y/z": {},
+}
 Ask = Callable[..., Any]
 
 
@@ -145,12 +150,20 @@ def test_an_error_at_the_commit_speaks_of_the_revision(resolver: Knows) -> None:
         assert caught.value.args[0] == f"404 for url: /api/models/{REPO}/paths-info/{at}.\nInvalid rev id: {words}"
 
 
+def test_a_listing_says_of_a_large_file_what_the_hub_says(resolver: Knows) -> None:
+    found = wrapped("list_repo_tree", resolver, echo)(None, REPO, recursive=True)
+    files = [file for file in found if file.path == LARGE]
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'e' * 64}\nsize 9\n"
+    assert [(file.lfs.sha256, file.lfs.size, file.lfs.pointer_size) for file in files] == [("e" * 64, 9, len(pointer))]
+
+
 def test_whether_a_kept_file_is_there_the_hub_says(resolver: Knows, pin: Pin) -> None:
     def file_exists(self: object, repo_id: str, filename: str, revision: str | None = None) -> Any:
         return "asked", revision
 
     ask = wrapped("file_exists", resolver, file_exists)
     assert ask(None, REPO, "a.txt") is True
+    assert ask(None, REPO, "./a.txt") == ("asked", COMMIT), "the hub writes its paths otherwise"
     pin.kept = True
     assert ask(None, REPO, "a.txt") == ("asked", COMMIT)
     with pytest.raises(OfflineModeIsEnabled):
