@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 # The source of a file that no pin served.
 PLAIN = "plain transformers"
+# So many files, the last ones, are remembered one by one: a process may go through millions.
+MOST = 1 << 16
+K = TypeVar("K")
+V = TypeVar("V")
 _logger = logging.getLogger("pinformers")
 
 
@@ -25,13 +31,13 @@ class Ledger:
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self._served: dict[tuple[str, str, str], Served] = {}
+        self._served: OrderedDict[tuple[str, str, str], Served] = OrderedDict()
         self._warned: set[str] = set()
-        self._judged: dict[Path, tuple[object, bool]] = {}
+        self._judged: OrderedDict[Path, tuple[object, bool]] = OrderedDict()
 
     def note(self, repo: str, commit: str, path: str, served: Served) -> None:
         """Note from where a file was served; for a file that was served before, the latest counts."""
-        self._served[repo, commit, path] = served
+        _keep(self._served, (repo, commit, path), served)
         _logger.debug("%s/%s from %s: %s.", repo, path, served.source, served.why)
 
     def served(self, repo: str, commit: str, path: str) -> Served | None:
@@ -40,7 +46,7 @@ class Ledger:
 
     def judge(self, file: Path, looks: object, good: bool) -> None:
         """Note whether a file that looks like this (size, mtime, inode) is what its pin says."""
-        self._judged[file] = (looks, good)
+        _keep(self._judged, file, (looks, good))
 
     def verdict(self, file: Path, looks: object) -> bool | None:
         """Return what was noted of a file that looks like this; a big one is not hashed for every question."""
@@ -52,3 +58,12 @@ class Ledger:
         if subject not in self._warned:
             self._warned.add(subject)
             _logger.warning(message, *args)
+
+
+def _keep(kept: OrderedDict[K, V], key: K, value: V) -> None:
+    kept.pop(key, None)
+    kept[key] = value
+    while len(kept) > MOST:
+        # Several threads may be at it.
+        with suppress(KeyError):
+            kept.popitem(last=False)
