@@ -34,7 +34,7 @@ def build_resolver(settings: Settings, *, tell: Callable[[str], None] = _logging
 
     ``tell`` hears of a lockfile that was found, and not named, once it is used.
     """
-    cache = hub_cache(settings)
+    cache = _default_cache(settings)
     sharing = build_sharing(settings)
     catalog = sharing.catalog
     hub = "hub" in settings.sources
@@ -61,12 +61,18 @@ def embedded(
 
 def hub_cache(settings: Settings) -> str:
     """Return the hub cache: the setting, or huggingface_hub's own default."""
-    if settings.cache_dir is not None:
-        return normal(str(settings.cache_dir))
-    # deferred: `pinformers config` and the tests of settings need no hub client.
-    from huggingface_hub.constants import HF_HUB_CACHE
+    return normal(_default_cache(settings)())
 
-    return normal(HF_HUB_CACHE)
+
+def _default_cache(settings: Settings) -> Callable[[], str]:
+    if settings.cache_dir is not None:
+        moved = str(settings.cache_dir)
+        return lambda: moved
+    # deferred: `pinformers config` and the tests of settings need no hub client.
+    from huggingface_hub import constants
+
+    # At each call, as huggingface_hub does: test suites replace it for a while.
+    return lambda: constants.HF_HUB_CACHE
 
 
 def state_dir(settings: Settings) -> Path:

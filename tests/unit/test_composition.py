@@ -6,9 +6,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
-from pinformers._composition import state_dir
+from pin_rooms import REPO, write_folder
+from pinformers._composition import build_resolver, state_dir
 from pinformers._settings import Settings, config_path, load, user_folder
+from pinformers.pinning.folder import pin_folder
 
 
 @pytest.fixture
@@ -81,3 +84,21 @@ def test_a_home_that_may_not_be_searched_is_no_error(settings: Settings, tmp_pat
     closed.mkdir(mode=0)
     with somebody_else():
         assert state_dir(Settings(cache_dir=closed / "hf" / "hub")) == tmp_path / "data" / "pinformers"
+
+
+def test_a_hub_cache_that_is_replaced_for_a_while_gets_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As test suites do by ``mock.patch``: huggingface_hub looks at the constant in each call."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    resolver = build_resolver(Settings(state_dir=tmp_path / "pinformers", sources=("embedded",)))
+    pinned = pin_folder(resolver, write_folder(tmp_path / "folder"), REPO)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", tmp_path / "other")
+    found = resolver.resolve(REPO, None)
+    assert found is not None
+    assert found.deliver(["config.json"])
+    assert found.cache.file(pinned.commit, "config.json").is_relative_to(tmp_path / "other")
+    assert {place.cache_dir for place in resolver.catalog.places(pinned.pin)} == {
+        str(tmp_path / "hub"),
+        str(tmp_path / "other"),
+    }

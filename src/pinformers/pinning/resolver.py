@@ -17,14 +17,14 @@ from pinformers.ipfs.cid import CID, Block
 from pinformers.ipfs.tensors import Chunking
 from pinformers.pinning.access import Gate, Gated
 from pinformers.pinning.adoption import Facts, folder_nodes, kept_blocks, model_facts, tree_entry
-from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.cache import RepoCache, normal
 from pinformers.pinning.catalog import Catalog, read_ref
 from pinformers.pinning.early import Early, expecting_weights
 from pinformers.pinning.hub import download_file
 from pinformers.pinning.ledger import PLAIN, Ledger, Served
 from pinformers.pinning.lookup import Lookup
 from pinformers.pinning.offering import Publish
-from pinformers.pinning.pin import Pin, check_repo, full_name
+from pinformers.pinning.pin import OID, Pin, check_repo, full_name
 from pinformers.pinning.pinned import Brought, Means, PinnedRepo
 from pinformers.pinning.recorder import Job, Recorder
 from pinformers.pinning.records import signature
@@ -34,7 +34,6 @@ from pinformers.sources.embedded import LocalFile
 
 OnMiss = Literal["import", "passthrough", "error"]
 DEFAULT_REVISION = "main"
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _SNAPSHOT = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]")
 
 
@@ -67,12 +66,12 @@ class Policy:
 
 
 class Resolver:
-    """Pins for repos, in the hub cache that a caller names or in the default one."""
+    """Pins for repos, in the hub cache that a caller names or in the one that ``hub_cache`` says at that time."""
 
     def __init__(
         self,
         lookup: Lookup,
-        default_cache: str,
+        hub_cache: Callable[[], str],
         sources: Sequence[Source],
         policy: Policy,
         cache_dir: str | None,
@@ -80,7 +79,7 @@ class Resolver:
         resolve_name: ResolveName | None = None,
     ) -> None:
         self.lookup, self.catalog = lookup, lookup.catalog
-        self.cache_dir, self.default_cache = cache_dir, default_cache
+        self.cache_dir, self.hub_cache = cache_dir, hub_cache
         self.sources, self.policy = sources, policy
         timeout, chunking = policy.lock_timeout, policy.chunking
         self.recorder = Recorder(self.catalog, lock_timeout=timeout, publish=publish, chunking=chunking)
@@ -89,6 +88,11 @@ class Resolver:
         self.references = References(self.catalog, sources, self.ledger, resolve_name)
         self.early: Early[Brought] = Early()
         self._taken_up = False
+
+    @property
+    def default_cache(self) -> str:
+        """The hub cache of a call that names none."""
+        return normal(self.hub_cache())
 
     @property
     def hub_allowed(self) -> bool:
@@ -137,7 +141,7 @@ class Resolver:
         if reference is None:
             return None
         asked = _plain(revision) or DEFAULT_REVISION
-        if asked != DEFAULT_REVISION and not _COMMIT.fullmatch(asked):
+        if asked != DEFAULT_REVISION and not OID.fullmatch(asked):
             raise PinError(name, f"it has no revisions; leave out revision={asked!r}")
         pin = self.references.pin(reference, paths, local=local)
         if asked not in (DEFAULT_REVISION, pin.commit):
@@ -183,7 +187,7 @@ class Resolver:
     ) -> str | None:
         """Return the commit at which this machine last saw ``revision``, or None."""
         name = _plain(revision) or DEFAULT_REVISION
-        if _COMMIT.fullmatch(name):
+        if OID.fullmatch(name):
             return name
         # Whoever noted the branch last is right: the hub's client that followed it, or `pinformers pin`.
         path = self._cache(repo, repo_type, cache_dir).ref_path(name)
@@ -333,7 +337,7 @@ def _seen_at(cache: RepoCache, revision: str | None, commit: str) -> dict[str, i
     """
     asked = getattr(revision, "initial", revision) if revision is not None else DEFAULT_REVISION
     name = str(asked) if asked is not None else DEFAULT_REVISION
-    if _COMMIT.fullmatch(name):
+    if OID.fullmatch(name):
         return {}
     noted = read_ref(cache.ref_path(name))
     return {name: noted[1] if noted is not None and noted[0] == commit else time.time_ns()}

@@ -446,7 +446,7 @@ class Names:
 
 def with_names(room: Room, names: Names) -> Resolver:
     found = room.opened(room.source)
-    return Resolver(found.lookup, found.default_cache, found.sources, found.policy, found.cache_dir, None, names)
+    return Resolver(found.lookup, found.hub_cache, found.sources, found.policy, found.cache_dir, None, names)
 
 
 def test_a_key_is_resolved_once_a_load_and_followed(v0: Room, monkeypatch: pytest.MonkeyPatch) -> None:
