@@ -11,13 +11,14 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from pinformers import _gate, _logging, _metadata
+from pinformers import _gate, _logging, _metadata, _waiting
 from pinformers._errors import SettingsError
 from pinformers.importing.hook import PACKAGE, ImportHook
 from pinformers.importing.swaps import executing
 
 if TYPE_CHECKING:
     from pinformers._settings import Loaded
+    from pinformers.importing.finder import Finder
     from pinformers.pinning.resolver import Resolver
 
 
@@ -130,7 +131,7 @@ class _State:
             try:
                 if self._hook is None:
                     self._hook = ImportHook(self.current, self.loading, self)
-                    self._hook.install()
+                    self._hook.install(_waiting.finder)
                 else:
                     self._hook.widen()
             except BaseException:
@@ -281,9 +282,13 @@ def enable(*, force: bool = False, **settings: Any) -> Handle:
     return handle
 
 
+def finder() -> Finder | None:
+    """Return the finder that is installed, if one is."""
+    return None if _STATE.hook is None else _STATE.hook.finder
+
+
 def start(how: str) -> None:
-    """Arm the hook at interpreter start; gate and settings are looked at when transformers is imported."""
-    # In a virtual environment, site reads every .pth file twice.
+    """Arm the hook as the start-up line wants it; gate and settings are looked at when transformers is imported."""
     if _STATE.top is not None:
         return
     reasons = {"marker": "enabled by `pinformers activate`", "force": "enabled by PINFORMERS=force"}
@@ -385,3 +390,9 @@ def _asked() -> Iterator[Handle]:
 def _versions() -> dict[str, str | None]:
     names = ("pinformers", "transformers", "huggingface_hub", "torch", "filelock")
     return {"python": sys.version.split()[0], **{name: _metadata.version(name) for name in names}}
+
+
+if _waiting.finder is not None:
+    # An import of transformers, or a question to us: from here on it is as if nobody had waited.
+    start(_waiting.finder.how)
+    _waiting.finder = None

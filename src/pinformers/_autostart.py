@@ -1,14 +1,22 @@
 """The start-up line's target: turn pinformers on when the environment or the marker says so.
 
-Runs at every start of every Python of this environment, so it imports nothing more until the answer is yes.
+Runs at every start of every Python of this environment, before Python knows where the program's own modules lie: what
+is imported here is the standard library's, whatever the program has under that name. So nothing is, until the program
+asks for what we patch.
 """
 
 from __future__ import annotations
 
 import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pinformers.importing.finder import Finder
 
 SWITCH = "PINFORMERS"
 MARKER = "_activated"
+PACKAGES = ("transformers", "huggingface_hub")
 _FALSE = ("", "0", "false", "no", "off")
 
 
@@ -29,8 +37,26 @@ def wanted() -> str | None:
 def main() -> None:
     """Install the finder if we are wanted; everything else waits for ``import transformers``."""
     how = wanted()
-    if how is not None:
-        # deferred: with the switch off, this module is all that start-up costs.
+    if how is None:
+        return
+    # deferred: with the switch off, this module is all that start-up costs.
+    from pinformers import _waiting
+
+    if _waiting.finder is not None:
+        # In a virtual environment, site reads every .pth file twice.
+        return
+    if any(name in sys.modules for name in (*PACKAGES, f"{__package__}._activation")):
+        # deferred: see above.
         from pinformers import _activation
 
         _activation.start(how)
+    else:
+        _waiting.finder = _waiting.Waiting(how, PACKAGES, _started)
+        sys.meta_path.insert(0, _waiting.finder)
+
+
+def _started() -> Finder | None:
+    # deferred: see above. It starts at its import where somebody waits.
+    from pinformers import _activation
+
+    return _activation.finder()

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import pkgutil
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import pinformers
-from pinformers import _activation, _autostart
+from pinformers import _activation, _autostart, _waiting
 
 TRUTHY = ("1", "true", "yes", "on", "ON", "anything", " 1 ", "forced")
 FORCE = ("force", "FORCE", " Force ")
@@ -57,14 +59,26 @@ def test_the_marker_lies_beside_our_own_files() -> None:
 
 
 @pytest.mark.parametrize("value", [None, "0", "1", "force"])
+@pytest.mark.parametrize("late", [False, True])
 def test_main_starts_what_is_wanted_and_nothing_else(
-    value: str | None, marker: Path, monkeypatch: pytest.MonkeyPatch
+    value: str | None, late: bool, marker: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[str] = []
     monkeypatch.setattr(_activation, "start", started.append)
+    monkeypatch.setattr(_waiting, "finder", None)
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    for name in (*_autostart.PACKAGES, "pinformers._activation"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    if late:
+        monkeypatch.setitem(sys.modules, "huggingface_hub", ModuleType("huggingface_hub"))
+        monkeypatch.setitem(sys.modules, "pinformers._activation", _activation)
     say(value, monkeypatch)
     _autostart.main()
-    assert started == {None: [], "0": [], "1": ["env"], "force": ["force"]}[value]
+    wanted = {None: [], "0": [], "1": ["env"], "force": ["force"]}[value]
+    assert started == (wanted if late else [])
+    waits = _waiting.finder
+    assert [waits.how] == wanted if waits else not wanted or late
+    assert waits is None or sys.meta_path[0] is waits
 
 
 def test_the_start_lines_name_this_target() -> None:

@@ -12,6 +12,7 @@ FLOORS = {
     "_errors": 0,
     "_settings": 0,
     "_gate": 0,
+    "_waiting": 0,
     "_logging": 0,
     "_metadata": 0,
     "_discovery": 0,

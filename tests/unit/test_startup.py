@@ -23,13 +23,6 @@ ON = [
 CI = "[INFO] CI environment detected, disabling transformers patching"
 DISABLED = "[INFO] Transformers patching disabled via environment variable"
 LOCAL = "[INFO] Using local filesystem (distributed storage disabled)"
-# Nothing of these may come in by our doing before transformers itself is imported.
-HEAVY = {
-    *("transformers", "torch", "numpy", "huggingface_hub", "tokenizers", "safetensors"),
-    *("urllib3", "requests", "httpx", "http", "urllib.request", "socket", "ssl", "asyncio", "concurrent"),
-    *("filelock", "click", "rich", "platformdirs", "importlib_metadata", "importlib.metadata", "mmh3", "tqdm"),
-    *("tomllib", "tomli", "json", "tempfile", "subprocess", "sqlite3", "multiprocessing", "pathlib"),
-}
 STANDING = """
 import json, sys
 print("before", file=sys.stderr, flush=True)
@@ -88,15 +81,78 @@ def test_importing_the_package_brings_in_nothing_but_itself(tmp_path: Path) -> N
     assert target == {"pinformers", "pinformers._autostart"}
 
 
+OURS = {"pinformers", "pinformers._autostart", "pinformers._waiting"}
+
+
 @pytest.mark.parametrize("switch", ["0", "1", "force"])
-def test_start_up_brings_in_nothing_heavy(switch: str, tmp_path: Path) -> None:
+def test_start_up_brings_in_nothing_but_the_place_of_our_finder(switch: str, tmp_path: Path) -> None:
     watch = "seen = {name for name in sys.modules}"
-    heavy = HEAVY - modules(watch, clean_env(tmp_path), "-S")
-    off = modules(watch, clean_env(tmp_path, PINFORMERS="0"))
     # What other packages' .pth files import is there without us too.
-    seen = modules(watch, clean_env(tmp_path, PINFORMERS=switch)) - off
-    assert not {name for name in seen if name in heavy or name.split(".")[0] in heavy}
-    assert switch == "0" or "pinformers.importing.hook" in seen
+    off = modules(watch, clean_env(tmp_path, PINFORMERS="0"))
+    assert modules(watch, clean_env(tmp_path, PINFORMERS=switch)) - off <= OURS
+
+
+def test_the_programs_own_modules_hide_those_of_the_standard_library_as_ever(tmp_path: Path) -> None:
+    """What start-up imports is the standard library's for good: Python adds the program's folder later."""
+    (tmp_path / "token.py").write_text("TOKEN = 'secret'")
+    (tmp_path / "ipaddress.py").write_text("ip = '10.0.0.1'")
+    script = tmp_path / "main.py"
+    script.write_text("import token, ipaddress; print(token.TOKEN, ipaddress.ip)")
+    env = clean_env(tmp_path, PINFORMERS="1")
+    done = subprocess.run([sys.executable, script], env=env, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("secret 10.0.0.1\n", "")
+
+
+@pytest.mark.parametrize(
+    "question", ["import pinformers.auto", "import pinformers; pinformers.enable()", "import transformers"]
+)
+def test_whoever_comes_first_finds_it_switched_on(question: str, fake: dict[str, str]) -> None:
+    code = f"""
+import sys
+others = [*sys.meta_path]
+class Mine:
+    def find_spec(self, *_): return None
+mine = Mine()
+sys.meta_path.insert(0, mine)
+{question}
+import pinformers
+status = pinformers.get_status()
+print(status["enabled"], status["displaced"], sys.meta_path[0] is mine, type(sys.meta_path[1]).__name__)
+pinformers.disable()
+print(sys.meta_path == [mine, *others[1:]], pinformers.get_status()["enabled"])
+"""
+    assert python(code, {**fake, "PINFORMERS": "1"}).stdout.splitlines() == ["True False True Finder", "True False"]
+
+
+def test_a_place_that_somebody_took_away_stays_empty(fake: dict[str, str]) -> None:
+    code = """
+import sys
+del sys.meta_path[0]
+import pinformers
+print(pinformers.get_status()["displaced"])
+import transformers
+print(pinformers.get_status()["applied"])
+"""
+    assert python(code, {**fake, "PINFORMERS": "1"}).stdout.split() == ["True", "False"]
+
+
+def test_threads_that_come_first_together_start_it_once(fake: dict[str, str]) -> None:
+    code = """
+import sys, threading
+gate = threading.Barrier(4)
+def ask(number):
+    gate.wait()
+    if number % 2:
+        import transformers
+    else:
+        import pinformers; pinformers.get_status()
+threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+[thread.start() for thread in threads]; [thread.join() for thread in threads]
+import pinformers
+print(pinformers.get_status()["applied"], [type(one).__name__ for one in sys.meta_path].count("Finder"))
+"""
+    for _ in range(3):
+        assert python(code, {**fake, "PINFORMERS": "1"}).stdout.split() == ["True", "1"]
 
 
 # -- silence --------------------------------------------------------------------------------------------------

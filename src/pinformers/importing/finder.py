@@ -109,10 +109,13 @@ class Finder:
                 return finders[position + 1 :]
         return finders
 
-    def install(self) -> None:
-        """Put this finder first, once."""
-        if not self.installed:
-            sys.meta_path.insert(0, cast("MetaPathFinder", self))
+    def install(self, instead_of: object = None) -> None:
+        """Put this finder first, once, or in the place of another; where that one was taken away, nowhere."""
+        mine = cast("MetaPathFinder", self)
+        if instead_of is not None:
+            sys.meta_path[:] = [mine if cast(object, finder) is instead_of else finder for finder in sys.meta_path]
+        elif not self.installed:
+            sys.meta_path.insert(0, mine)
 
     def remove(self) -> None:
         """Take this finder, and no other, out of ``sys.meta_path``."""

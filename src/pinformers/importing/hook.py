@@ -43,16 +43,16 @@ class ImportHook:
         self._events, heard = events, Heard()
         self._route, self._client = Route(current, heard, loading), ClientRoute(current, events.everything, heard)
         self._wrappers = AutoWrappers(loading)
-        self._finder = Finder(PACKAGE, self._executed, CLIENT)
+        self.finder = Finder(PACKAGE, self._executed, CLIENT)
         self._proxies: list[ModuleType] = []
         self._unfinished = self._ended = False
         self.names: list[str] = []
         self.applied = False
         """Whether ``transformers`` is imported and patched."""
 
-    def install(self) -> None:
-        """Install the finder, and patch what is loaded already."""
-        self._finder.install()
+    def install(self, instead_of: object = None) -> None:
+        """Install the finder, in the place of another where one is given, and patch what is loaded already."""
+        self.finder.install(instead_of)
         self.widen()
         module = sys.modules.get(PACKAGE)
         if is_module(module) and self._events.importing():
@@ -71,7 +71,7 @@ class ImportHook:
     def undo(self) -> None:
         """Leave the interpreter as it was: meta_path, classes, functions, module objects."""
         self._ended = True
-        self._finder.remove()
+        self.finder.remove()
         self._wrappers.undo()
         self._route.undo()
         self._client.undo()
@@ -84,7 +84,7 @@ class ImportHook:
         """Whether somebody took the finder out of ``sys.meta_path``, or found the package before it was asked."""
         module = sys.modules.get(PACKAGE)
         missed = module is not None and not self.applied and not executing(module)
-        return missed or not self._finder.installed
+        return missed or not self.finder.installed
 
     def _executed(self, name: str, module: ModuleType) -> None:
         # A spec that was found before the end may be executed after it.
