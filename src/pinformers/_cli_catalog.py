@@ -15,9 +15,10 @@ from pinformers._composition import build_sharing, read_settings
 from pinformers._errors import SourceUnavailable
 from pinformers._sharing import Sharing, kubo_node
 from pinformers.pinning.followed import Followed
-from pinformers.pinning.following import Following, day, span
+from pinformers.pinning.following import Following
 from pinformers.pinning.shared import publish_catalog
 from pinformers.pinning.shared_tree import publishable
+from pinformers.pinning.times import day, span
 
 
 def publish(models: Sequence[str], key: str, hours: float, *, as_json: bool) -> int:

@@ -22,9 +22,9 @@ from pinformers._composition import hub_cache, lockfile, state_dir
 from pinformers._errors import BadLock
 from pinformers._settings import Loaded, Settings
 from pinformers.pinning.followed import Followed, FollowedList
-from pinformers.pinning.following import day, span
 from pinformers.pinning.lockfile import read_lock
 from pinformers.pinning.records import reason
+from pinformers.pinning.times import day, span
 
 Level = Literal["ok", "note", "wrong"]
 # Libraries that ask huggingface_hub themselves (docs/how-to/beyond-transformers.md).

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pinformers._cli_output import note, plural, print_json, print_table, say
-from pinformers._composition import read_settings, state_dir
+from pinformers._composition import state_dir
 from pinformers._errors import PinError
+from pinformers._settings import read_settings
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.lockfile import NAME, Lock, nearest_lock, read_lock, render_lock, write_lock
-from pinformers.pinning.pin import Pin, agree, check_repo, check_revision
+from pinformers.pinning.pin import OID, Pin, agree, check_repo, check_revision
 from pinformers.pinning.records import signature
 from pinformers.pinning.references import Reference
 
 State = Literal["added", "changed", "unchanged", "refused", "absent", "partly"]
 Target = tuple[str, str]
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +147,7 @@ def _all_pinned(catalog: Catalog) -> Iterable[Target]:
 def _looked_up(catalog: Catalog, known: Lock, target: Target) -> Locking:
     repo, revision = target
     locked, ref = known.pins.get(target), catalog.ref(repo, revision)
-    commit = revision if _COMMIT.fullmatch(revision) else ref[0] if ref is not None else None
+    commit = revision if OID.fullmatch(revision) else ref[0] if ref is not None else None
     if commit is None and locked is not None:
         # A machine that has the model by the lockfile's word alone never saw the branch.
         commit = locked.commit

@@ -12,7 +12,6 @@ import functools
 import hashlib
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -21,10 +20,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pinformers._errors import PinError
-from pinformers.pinning.pin import Pin, check_path, check_revision, merge, repo_folder
+from pinformers.pinning.pin import OID, Pin, check_path, check_revision, merge, repo_folder
 from pinformers.pinning.records import MALFORMED, lock, read_json, signature, write_bytes, write_json
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _logger = logging.getLogger("pinformers")
 T = TypeVar("T")
 Stat = tuple[int, int, int]
@@ -285,4 +283,4 @@ def read_ref(path: Path) -> tuple[str, int] | None:
     except (OSError, ValueError):
         return None
     # Its content becomes part of a path; an empty one is what a power loss leaves of an unsynced write.
-    return (commit, stat[1]) if stat is not None and _COMMIT.fullmatch(commit) else None
+    return (commit, stat[1]) if stat is not None and OID.fullmatch(commit) else None

@@ -9,7 +9,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,9 +19,9 @@ from pinformers.ipfs.ipns import IpnsRecord, verify_record
 from pinformers.pinning.catalog_blocks import KeptBlocks
 from pinformers.pinning.followed import Followed, FollowedList
 from pinformers.pinning.lookup import Found
-from pinformers.pinning.pin import Pin, check_commit, check_repo, check_revision
+from pinformers.pinning.pin import OID, Pin, check_repo, check_revision
 from pinformers.pinning.shared_tree import SharedTree, pinned_ns
-from pinformers.pinning.times import iso
+from pinformers.pinning.times import day, iso, span
 from pinformers.sources.workers import Workers
 
 FetchRecord = Callable[[str], bytes]
@@ -71,12 +70,6 @@ class Following:
         check_repo(repo)
         check_revision(revision)
         return self._first(lambda catalog: catalog.find(repo, revision))
-
-    def pin(self, repo: str, commit: str) -> Found | None:
-        """Return the first catalog's pin of a commit."""
-        check_repo(repo)
-        check_commit(commit)
-        return self._first(lambda catalog: catalog.pinned(repo, commit))
 
     def _first(self, ask: Callable[[_Catalog], Found | None]) -> Found | None:
         for followed in self.list.all():
@@ -263,7 +256,7 @@ class _Catalog:
     now: float
 
     def find(self, repo: str, revision: str) -> Found | None:
-        if len(revision) == 40 and not revision.strip("0123456789abcdef"):
+        if OID.fullmatch(revision):
             return self.pinned(repo, revision)
         ref = self.tree.ref(repo, revision)
         if ref is None:
@@ -293,17 +286,3 @@ class _Catalog:
         return Found(
             pin, self.label, f"the catalog {self.label} (number {self.record.sequence}) {how}{self.note}", seen
         )
-
-
-def day(when: datetime) -> str:
-    """Write a time for a person."""
-    return when.astimezone(timezone.utc).isoformat(sep=" ", timespec="minutes")
-
-
-def span(seconds: float) -> str:
-    """Write a length of time for a person."""
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= length:
-            count = int(seconds // length)
-            return f"{count} {unit}{'s' * (count != 1)}"
-    return "less than a minute"

@@ -15,6 +15,7 @@ from pinformers.ipfs.cid import CID, RAW, SHA2_256
 from pinformers.ipfs.layout import dag_size
 from pinformers.pinning.access import for_others, foreign_info
 from pinformers.pinning.pin import (
+    OID,
     Hub,
     Pin,
     PinnedFile,
@@ -33,7 +34,6 @@ _CHOICES = {"origin": ("hub", "folder"), "listed": ("yes", "no")}
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 _DAG = re.compile(r"dag=([1-9][0-9]{0,17})")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_GIT = re.compile(r"[0-9a-f]{40}")
 _CONFLICT = ("<<<<<<<", "|||||||", "=======", ">>>>>>>")
 _STRINGS = json.JSONDecoder()
 
@@ -332,7 +332,7 @@ def _read_blob(blob: str, sha256: str, size: int) -> Hub:
 
 
 def _git(blob: str) -> str:
-    if not _GIT.fullmatch(blob):
+    if not OID.fullmatch(blob):
         raise ValueError(f"a blob is 'lfs', '-' or a git blob id of 40 hex digits, not {blob[:80]!r}")
     return blob
 

@@ -20,7 +20,8 @@ Origin = Literal["hub", "folder", "ipfs"]
 _ORIGINS: Mapping[str, Origin] = {"folder": "folder", "ipfs": "ipfs"}
 _REPO = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _UNFIT = re.compile(r"[\\\x00-\x1f\x7f-\x9f]")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+# What git calls a commit or a blob by.
+OID = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REPO_TYPES = ("model", "dataset", "space")
 _REVISION = re.compile(r"[^\s\\:*?\"<>|\x00-\x1f]+")
@@ -50,7 +51,7 @@ def check_repo(repo: str) -> str:
 
 def check_commit(commit: str) -> str:
     """Return ``commit`` if it is 40 hex digits; raise PinError otherwise."""
-    if not _COMMIT.fullmatch(commit):
+    if not OID.fullmatch(commit):
         raise PinError(repr(commit), "a commit is 40 hex digits")
     return commit
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from pinformers._errors import PinError
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.hub import hub_errors
-
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+from pinformers.pinning.pin import OID
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +53,6 @@ def _ask(repo: str, revision: str, pinned: str) -> Branch:
             said = HfApi().model_info(repo, revision=revision).sha
     except PinError as exc:
         return Branch(repo, revision, pinned, None, exc.advice)
-    if said is None or not _COMMIT.fullmatch(said):
+    if said is None or not OID.fullmatch(said):
         return Branch(repo, revision, pinned, None, "the hub named no commit for it")
     return Branch(repo, revision, pinned, said)

@@ -14,6 +14,7 @@ from pinformers.pinning.pinned import PinnedRepo
 from pinformers.pinning.publishing import published
 from pinformers.pinning.references import Reference
 from pinformers.pinning.resolver import Resolver
+from pinformers.pinning.times import span
 from pinformers.sources.base import Source
 
 _ON_MISS = {
@@ -115,18 +116,9 @@ def _named(resolver: Resolver, pinned: PinnedRepo) -> str:
     seen = resolver.catalog.ref(pin.repo, pinned.revision, pin.repo_type)
     # Of a folder the hub knows nothing.
     if seen is not None and seen[0] == pin.commit and pin.origin == "hub":
-        age = _age(seen[1])
+        age = span(time.time() - seen[1] / 1e9)
         why.append(f"{pinned.revision} was seen at this commit {age} ago, `pinformers refresh` asks the hub")
     return "; ".join(why)
-
-
-def _age(moment: int) -> str:
-    seconds = max(0, time.time_ns() - moment) / 1e9
-    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
-        if seconds >= length:
-            count = int(seconds // length)
-            return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
-    return "less than a minute"
 
 
 def _file(resolver: Resolver, pinned: PinnedRepo, path: str) -> dict[str, Any]:

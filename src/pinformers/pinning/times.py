@@ -30,3 +30,17 @@ def moment(text: object) -> int:
         return found
     except (ValueError, OverflowError, OSError) as exc:
         raise PinError(repr(text)[:80], "this is no time with a time zone") from exc
+
+
+def day(when: datetime) -> str:
+    """Write a time for a person."""
+    return when.astimezone(timezone.utc).isoformat(sep=" ", timespec="minutes")
+
+
+def span(seconds: float) -> str:
+    """Write a length of time for a person."""
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {unit}{'s' * (count != 1)}"
+    return "less than a minute"

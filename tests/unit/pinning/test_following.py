@@ -20,7 +20,7 @@ from pinformers.ipfs import CID
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.catalog_blocks import MAX_BLOCKS, AnySource, KeptBlocks
 from pinformers.pinning.followed import FollowedList
-from pinformers.pinning.following import span
+from pinformers.pinning.times import span
 
 SEEN = int((NOW - timedelta(hours=3)).timestamp()) * 10**9
 REPO, COMMIT = "org/model", "c" * 40
@@ -59,11 +59,11 @@ def test_a_branch_a_commit_and_what_is_not_there(follower: Follower) -> None:
     assert found.how == (
         "the catalog team (number 0) saw main at cccccccccccc on 2026-11-23T09:00:00+00:00, 3 hours ago"
     )
-    for by_commit in (follower.following.find(REPO, COMMIT), follower.following.pin(REPO, COMMIT)):
-        assert by_commit is not None
-        assert (by_commit.pin, by_commit.how) == (pin_of(), "the catalog team (number 0) pins that commit")
+    by_commit = follower.following.find(REPO, COMMIT)
+    assert by_commit is not None
+    assert (by_commit.pin, by_commit.how) == (pin_of(), "the catalog team (number 0) pins that commit")
     assert follower.following.find(REPO, "v1") is None
-    assert follower.following.pin(REPO, "d" * 40) is follower.following.find("org/other", "main") is None
+    assert follower.following.find(REPO, "d" * 40) is follower.following.find("org/other", "main") is None
     assert follower.following.refusals == {}
 
 
