@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -118,7 +118,8 @@ class PinnedRepo:
         try:
             if not local:
                 self._begin(paths)
-            results = [self._deliver(path, local, brought) for path in paths]
+            with self._together() if len(paths) > 1 else nullcontext():
+                results = [self._deliver(path, local, brought) for path in paths]
         except BaseException:
             # Ctrl-C, or a file that may not be missing: nobody is going to ask for the model's others.
             self._means.early.give_up(self._key("")[:-1])
@@ -311,6 +312,16 @@ class PinnedRepo:
             self._means.ledger.judge(self.cache.file(self.commit, path), self._looks(path), True)
             with self._noted(str(self._means.catalog.state_dir)):
                 self._adoption.record(path, fetched.file, fetched.made)
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Record many small files together: a record is written whole, so one for each would cost the square."""
+        self._adoption.hold()
+        try:
+            yield
+        finally:
+            with self._noted(str(self._means.catalog.state_dir)):
+                self._adoption.release()
 
     def _failed_sources(self, chain: Chain) -> None:
         """Warn once of each source that was tried in vain; one that simply does not have a block is no news."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,15 @@ import pytest
 from environment import clean_env
 from hub_stub import HubStub
 from ipfs_data import hash_folder
-from pin_rooms import FILES, REPO, fill_cache, make_resolver, tree, write_folder
-from pinformers._errors import BlockNotFound
+from pin_rooms import FILES, REPO, MemorySource, fill_cache, make_resolver, pinned, tree, write_folder
+from pinformers._errors import BlockNotFound, PinError
 from pinformers.ipfs.cid import CID
 from pinformers.ipfs.dag import read_file
+from pinformers.pinning import catalog as catalog_module
 from pinformers.pinning.adoption import Adoption, Facts, Watch, kept_blocks
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.pin import Pin
+from pinformers.pinning.records import write_json
 from pinformers.pinning.resolver import Resolver
 
 
@@ -185,3 +188,58 @@ def test_damaged_inner_blocks_are_passed_over(hub: HubStub, tmp_path: Path, capl
     path.write_bytes(path.read_bytes()[:-5])
     assert kept_blocks(path) == ()
     assert "passed over" in caplog.text
+
+
+# -- what one call brings -------------------------------------------------------------------------------------
+
+MANY = {f"row-{number}.json": b"%d" % number for number in range(100)}
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Pin:
+    resolver = make_resolver(tmp_path)
+    return resolver.catalog.add(Pin(REPO, "d" * 40, {path: pinned(row) for path, row in MANY.items()}, listed=True))
+
+
+def rows(pin: Pin, files: Mapping[str, bytes] = MANY) -> MemorySource:
+    return MemorySource({CID.parse(pin.files[path].cid): row for path, row in files.items()})
+
+
+def test_many_small_files_are_recorded_together(many: Pin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(
+        catalog_module, "write_json", lambda path, value: (written.append(path.name), write_json(path, value))
+    )
+    resolver = make_resolver(tmp_path)
+    assert resolver.bind(many, "main", [rows(many)]).deliver(list(MANY))
+    place = resolver.catalog.place(many, resolver.default_cache)
+    assert place.files.keys() == MANY.keys()
+    assert {name for name in place.made if name.startswith("snap")} == {f"snapshots/{'d' * 40}/{row}" for row in MANY}
+    # One a second, and what the call leaves beside the files; not one for each file.
+    assert len(written) < 20
+
+
+def test_what_a_call_brought_before_it_failed_is_recorded(many: Pin, tmp_path: Path) -> None:
+    resolver, first = make_resolver(tmp_path, on_miss="error"), list(MANY)[:30]
+    source = rows(many, {path: MANY[path] for path in first})
+    with pytest.raises(PinError, match="cannot be served"):
+        resolver.bind(many, "main", [source]).deliver(list(MANY))
+    assert resolver.catalog.place(many, resolver.default_cache).files.keys() == set(first)
+
+
+def test_another_process_takes_a_file_that_waits_to_be_recorded(many: Pin, tmp_path: Path) -> None:
+    served: list[bool] = []
+
+    class Watched(MemorySource):
+        def block(self, cid: CID) -> bytes:
+            if not served and (found.file(many.commit, "row-0.json")).exists():
+                served.append(others.bind(many, "main", []).deliver(["row-0.json"]))
+            return super().block(cid)
+
+    resolver, others = make_resolver(tmp_path), make_resolver(tmp_path)
+    found = RepoCache(resolver.default_cache, REPO)
+    assert resolver.bind(many, "main", [Watched(rows(many).blocks)]).deliver(list(MANY))
+    assert set(served) == {True}
+    place = resolver.catalog.place(many, resolver.default_cache)
+    assert place.files.keys() == MANY.keys()
+    assert f"snapshots/{many.commit}/row-0.json" in place.made
