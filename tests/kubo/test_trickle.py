@@ -50,7 +50,9 @@ def room(start_daemon: Start, tmp_path: Path) -> Room:
 
 def test_the_embedded_store_serves_them(room: Room) -> None:
     root, source = CID.parse(room.repo.pin.files["big.bin"].cid), embedded(room.resolver.catalog)
-    for leaf in leaves(root, lambda cid: room.node.block(cid, offline=True, timeout=5.0)):
+    found = list(leaves(root, lambda cid: room.node.block(cid, offline=True, timeout=5.0)))
+    assert len(found) == 4
+    for leaf in found:
         leaf.cid.verify(source.block(leaf.cid))
 
 

@@ -95,7 +95,7 @@ def test_only_the_door_reads_the_environment() -> None:
     readers = {
         path.relative_to(SOURCE).as_posix() for path in FILES if "os.environ" in path.read_text(encoding="utf-8")
     }
-    assert readers <= {"_settings.py", "_autostart.py", "_gate.py", "cli.py", "_cli_run.py"}
+    assert readers <= {"_settings.py", "_autostart.py", "_gate.py", "cli.py"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())

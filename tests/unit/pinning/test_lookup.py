@@ -45,7 +45,7 @@ def catalog(tmp_path: Path) -> Catalog:
 
 
 def resolver(lookup: Lookup, tmp_path: Path, **policy: object) -> Resolver:
-    return Resolver(lookup, str(tmp_path / "hub"), [], Policy(**policy), None)  # type: ignore[arg-type]
+    return Resolver(lookup, lambda: str(tmp_path / "hub"), [], Policy(**policy), None)  # type: ignore[arg-type]
 
 
 def test_the_lockfile_wins_over_the_local_catalog_and_that_over_shared_ones(catalog: Catalog, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_file_that_no_load_wanted_before_is_asked_of_shared_catalogs(catalog: 
     catalog.set_ref(REPO, "main", part.commit)
     shelf = Names("shared", {(REPO, part.commit): whole})
     lookup = Lookup(catalog, shelves=lambda: [shelf])
-    here = Resolver(lookup, str(tmp_path / "hub"), [blocks], Policy(), None)
+    here = Resolver(lookup, lambda: str(tmp_path / "hub"), [blocks], Policy(), None)
     found = here.resolve(REPO, None)
     assert found is not None
     assert found.deliver(["config.json"]) and shelf.asked == 0
@@ -220,7 +220,7 @@ def test_a_source_that_was_tried_in_vain_is_warned_of_and_named_by_explain(
     catalog.add(Pin(REPO, PIN.commit, {"a.json": pinned(content)}))
     catalog.set_ref(REPO, "main", PIN.commit)
     good = MemorySource({CID.parse(pinned(content).cid): content}, "good")
-    asked = Resolver(Lookup(catalog), str(tmp_path / "hub"), [Away({}, "away"), good], Policy(), None)
+    asked = Resolver(Lookup(catalog), lambda: str(tmp_path / "hub"), [Away({}, "away"), good], Policy(), None)
     found = asked.resolve(REPO, "main")
     assert found is not None and found.deliver(["a.json"])
     assert "away was tried for org/model and failed: connection refused. Others delivered it." in caplog.text

@@ -64,7 +64,7 @@ class Room:
     def process(self, sources: tuple[Source, ...] = (), policy: Policy = IMPORT) -> Resolver:
         """What a process of its own has."""
         lookup, hub = Lookup(self.catalog), str(self.home / "hub")
-        return Resolver(lookup, hub, sources, policy, None, publish=self.publisher)
+        return Resolver(lookup, lambda: hub, sources, policy, None, publish=self.publisher)
 
     def load(self, resolver: Resolver, paths: list[str] = HERE) -> None:
         with resolver.loading(REPO):

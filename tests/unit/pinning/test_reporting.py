@@ -28,7 +28,7 @@ class Shelf:
 def around(tmp_path: Path, *sources: Source, hub: bool = True) -> Resolver:
     """A resolver of a machine that has nothing but a lockfile, which names PIN."""
     lookup = Lookup(Catalog(tmp_path / "pinformers"), lambda: Lock({(REPO, "main"): PIN}, "/p/pinformers.lock"))
-    return Resolver(lookup, str(tmp_path / "hub"), sources, Policy(hub_allowed=hub), None)
+    return Resolver(lookup, lambda: str(tmp_path / "hub"), sources, Policy(hub_allowed=hub), None)
 
 
 def refused() -> Source:
@@ -37,7 +37,9 @@ def refused() -> Source:
 
 def test_explaining_records_nothing(tmp_path: Path) -> None:
     locked = around(tmp_path)
-    shared = Resolver(Lookup(locked.catalog, shelves=lambda: [Shelf()]), str(tmp_path / "hub"), [], Policy(), None)
+    shared = Resolver(
+        Lookup(locked.catalog, shelves=lambda: [Shelf()]), lambda: str(tmp_path / "hub"), [], Policy(), None
+    )
     assert all(explanation(resolver, REPO, None)["commit"] == PIN.commit for resolver in (locked, shared))
     assert tree(tmp_path) == {}
 
@@ -47,7 +49,7 @@ def test_who_may_have_the_model_is_said(tmp_path: Path) -> None:
     assert explanation(resolver, "org/other", None)["access"] is None
     assert explanation(resolver, REPO, None)["access"] == "unknown"
     lookup = Lookup(resolver.catalog, lambda: Lock({(REPO, "main"): closed}))
-    found = Resolver(lookup, str(tmp_path / "hub"), [], Policy(), None)
+    found = Resolver(lookup, lambda: str(tmp_path / "hub"), [], Policy(), None)
     assert explanation(found, REPO, None)["access"] == "gated"
 
 
@@ -61,7 +63,7 @@ def test_what_a_lockfile_alone_names_has_no_date(tmp_path: Path) -> None:
 
 def test_what_a_catalog_named_was_pinned_there(tmp_path: Path) -> None:
     lookup = Lookup(Catalog(tmp_path / "pinformers"), shelves=lambda: [Shelf()])
-    resolver = Resolver(lookup, str(tmp_path / "hub"), [], Policy(), None)
+    resolver = Resolver(lookup, lambda: str(tmp_path / "hub"), [], Policy(), None)
     why = explanation(resolver, REPO, None)["why"]
     assert why == "theirs named it; it is pinned there since 2026-01-01T00:00:00+00:00"
 
