@@ -56,7 +56,8 @@ def fetch(root: str, how: str = "together") -> Work:
 
     import pinformers.sources.gateway
     import pinformers.sources.kubo  # noqa: F401
-    from pinformers._composition import build_resolver, read_settings
+    from pinformers._composition import build_resolver
+    from pinformers._settings import read_settings
 
     def work() -> None:
         pinned = build_resolver(read_settings({}).settings).refer(f"ipfs://{root}", None)
@@ -104,7 +105,8 @@ def _pass(folder: Path, target: Path | None, *, durable: bool = False) -> None:
 
 def pin(model: str, *name: str) -> Work:
     """Pin a folder under a name, or what the hub cache holds of a model."""
-    from pinformers._composition import build_resolver, read_settings
+    from pinformers._composition import build_resolver
+    from pinformers._settings import read_settings
     from pinformers.pinning.folder import pin_folder
     from pinformers.pinning.hub_pins import Wanted, pin_model
 

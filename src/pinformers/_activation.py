@@ -62,7 +62,7 @@ class Handle:
     def settings(self) -> Loaded:
         """The settings of this activation; the start-up line reads them when transformers is imported."""
         # deferred: reading settings takes milliseconds that a process without transformers need not spend.
-        from pinformers._composition import read_settings
+        from pinformers._settings import read_settings
 
         with self._lock:
             if self._loaded is None:
@@ -266,7 +266,7 @@ def enable(*, force: bool = False, **settings: Any) -> Handle:
         SettingsError: a setting has a wrong value or an unknown name.
     """
     # deferred: see Handle.settings.
-    from pinformers._composition import read_settings
+    from pinformers._settings import read_settings
 
     loaded = read_settings(settings)
     verdict = _gate.judge(force=force)

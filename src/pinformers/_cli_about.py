@@ -9,8 +9,8 @@ from typing import Any
 from pinformers import _autostart
 from pinformers._activation import get_status
 from pinformers._cli_output import plural, print_facts, print_json, print_with_prose, say, size
-from pinformers._composition import hub_cache, lockfile, read_settings, state_dir
-from pinformers._settings import ADDRESSES, SECRET, Settings, config_path
+from pinformers._composition import hub_cache, lockfile, state_dir
+from pinformers._settings import ADDRESSES, SECRET, Settings, config_path, read_settings
 
 _SWITCHES = {
     "env": f"on, by the environment variable {_autostart.SWITCH}",

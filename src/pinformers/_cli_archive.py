@@ -13,8 +13,9 @@ import click
 from pinformers._cli_ends import unwound
 from pinformers._cli_output import note, on_terminal, plural, print_facts, print_json, progress_bar, say, size
 from pinformers._cli_pins import moving, not_pinned, note_unknown, opened
-from pinformers._composition import build_sharing, read_settings
+from pinformers._composition import build_sharing
 from pinformers._errors import PinError
+from pinformers._settings import read_settings
 from pinformers.pinning.archive import export_model, written_aside
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.records import naming

@@ -11,8 +11,9 @@ from typing import Any
 
 from pinformers._cli_output import note, plural, print_facts, print_json, print_with_cids, say
 from pinformers._cli_pins import note_unknown, undelivered
-from pinformers._composition import build_sharing, read_settings
+from pinformers._composition import build_sharing
 from pinformers._errors import SourceUnavailable
+from pinformers._settings import read_settings
 from pinformers._sharing import Sharing, kubo_node
 from pinformers.pinning.followed import Followed
 from pinformers.pinning.following import Following

@@ -19,10 +19,10 @@ from pinformers._cli_checks import (
     places,
 )
 from pinformers._cli_output import plural, print_json, print_table, say
-from pinformers._composition import hub_cache, read_settings
+from pinformers._composition import hub_cache
 from pinformers._discovery import DEFAULT_API
 from pinformers._errors import Refusal, SettingsError, SourceError
-from pinformers._settings import Loaded, Settings
+from pinformers._settings import Loaded, Settings, read_settings
 from pinformers.ipfs.cid import CID
 from pinformers.sources.cluster import ClusterNode
 from pinformers.sources.http import Address, Connections, Exchange, Network, redacted

@@ -23,9 +23,9 @@ from pinformers._cli_output import (
     say,
     size,
 )
-from pinformers._composition import build_resolver, read_settings
+from pinformers._composition import build_resolver
 from pinformers._errors import PinError, SourceUnavailable
-from pinformers._settings import Settings
+from pinformers._settings import Settings, read_settings
 from pinformers.pinning.access import Gate
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.hub_pins import Pinned, Wanted, pin_model

@@ -17,8 +17,9 @@ from pinformers._cli_pins import (
     silent,
     undelivered,
 )
-from pinformers._composition import build_resolver, build_sharing, read_settings
+from pinformers._composition import build_resolver, build_sharing
 from pinformers._errors import PinformersError
+from pinformers._settings import read_settings
 from pinformers.pinning.access import Gate
 from pinformers.pinning.hub_pins import Wanted, pin_model
 from pinformers.pinning.pin import Pin

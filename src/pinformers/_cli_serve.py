@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pinformers import _logging
 from pinformers._cli_output import note, plural, progress_bar, say
-from pinformers._composition import build_sharing, embedded, read_settings
+from pinformers._composition import build_sharing, embedded
 from pinformers._errors import ServeError
-from pinformers._settings import Settings
+from pinformers._settings import Settings, read_settings
 from pinformers.ipfs.cid import CID, Block
 from pinformers.pinning.pin import Pin
 from pinformers.serving.car_files import CarFiles

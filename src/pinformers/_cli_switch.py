@@ -10,9 +10,8 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from pinformers import _autostart
-from pinformers._composition import read_settings
 from pinformers._errors import PinError
-from pinformers._settings import PREFIX
+from pinformers._settings import PREFIX, read_settings
 
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126

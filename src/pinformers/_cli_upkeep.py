@@ -13,8 +13,8 @@ import click
 
 from pinformers._cli_output import note, on_terminal, plural, print_json, progress_bar, say, size
 from pinformers._cli_pins import chosen, hush_hub, opened
-from pinformers._composition import read_settings
 from pinformers._errors import PinError, SourceError
+from pinformers._settings import read_settings
 from pinformers._sharing import kubo_node
 from pinformers.pinning.checking import Finding, bytes_to_check, caches_away, check, repair
 from pinformers.pinning.pin import Pin

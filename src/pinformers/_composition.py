@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import platformdirs
 
@@ -14,7 +13,7 @@ from pinformers import _logging
 from pinformers._discovery import DEFAULT_API
 from pinformers._errors import SettingsError
 from pinformers._metadata import entry_points
-from pinformers._settings import Loaded, Settings, load, user_folder
+from pinformers._settings import GROUP, Settings, user_folder
 from pinformers._sharing import Sharing, kubo_node
 from pinformers.pinning.cache import normal
 from pinformers.pinning.catalog import Catalog
@@ -24,9 +23,6 @@ from pinformers.pinning.pin import Pin
 from pinformers.pinning.resolver import Policy, Resolver, folder_blocks, local_files
 from pinformers.sources.base import Lazy, Source
 from pinformers.sources.embedded import EmbeddedSource
-
-GROUP = "pinformers.sources"
-BUILT_IN = ("embedded", "kubo", "gateway", "hub")
 
 
 def build_resolver(settings: Settings, *, tell: Callable[[str], None] = _logging.say) -> Resolver:
@@ -84,21 +80,6 @@ def state_dir(settings: Settings) -> Path:
     if os.path.isdir(beside / "pins") or _writable(beside):
         return beside
     return user_folder(platformdirs.user_data_dir) or beside
-
-
-def read_settings(keywords: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Loaded:
-    """Read and check all settings; raises SettingsError."""
-    loaded = load(keywords, environ)
-    _check_sources(loaded.settings.sources, loaded.origins["sources"])
-    return loaded
-
-
-def _check_sources(names: tuple[str, ...], origin: str) -> None:
-    offered = entry_points(GROUP) if set(names) - set(BUILT_IN) else {}
-    for name in names:
-        if name not in BUILT_IN and name not in offered:
-            known = ", ".join(sorted({*BUILT_IN, *offered}))
-            raise SettingsError("sources", name, origin, f"among {known} (entry points in {GROUP} add more)")
 
 
 def lockfile(settings: Settings) -> Path | None:

@@ -13,11 +13,7 @@ import platformdirs
 
 from pinformers._discovery import DEFAULT_API, discovered
 from pinformers._errors import SettingsError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from pinformers._metadata import entry_points
 
 OnMiss = Literal["import", "passthrough", "error"]
 Publish = Literal["auto", "never", "required"]
@@ -25,6 +21,9 @@ Gated = Literal["keep", "share"]
 Log = Literal["debug", "info", "warning", "error", "off"]
 PREFIX = "PINFORMERS_"
 CONFIG = "PINFORMERS_CONFIG"
+# The entry points by which other packages add sources.
+GROUP = "pinformers.sources"
+_BUILT_IN = ("embedded", "kubo", "gateway", "hub")
 _FOR_TESTS = ("PINFORMERS_TEST_", "PINFORMERS_REQUIRE_")
 
 
@@ -183,6 +182,21 @@ class Loaded:
         return [*self.strangers, f"{why}, so it is never asked; `pinformers doctor` names it."]
 
 
+def read_settings(keywords: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Loaded:
+    """Read and check all settings; raises SettingsError."""
+    loaded = load(keywords, environ)
+    _check_sources(loaded.settings.sources, loaded.origins["sources"])
+    return loaded
+
+
+def _check_sources(names: tuple[str, ...], origin: str) -> None:
+    offered = entry_points(GROUP) if set(names) - set(_BUILT_IN) else {}
+    for name in names:
+        if name not in _BUILT_IN and name not in offered:
+            known = ", ".join(sorted({*_BUILT_IN, *offered}))
+            raise SettingsError("sources", name, origin, f"among {known} (entry points in {GROUP} add more)")
+
+
 def load(keywords: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Loaded:
     """Read all settings; raises SettingsError, which names the setting, for a wrong value or an unknown name."""
     environ = os.environ if environ is None else environ
@@ -221,7 +235,7 @@ def _from_file(named: str | None) -> dict[str, tuple[object, str]]:
     if not os.path.isfile(path) and os.path.exists(path) and named != os.devnull:
         raise SettingsError(CONFIG, str(path), "the file itself", "a readable TOML file (it is no regular file)")
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = _toml(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as exc:
         if named:
             raise SettingsError(CONFIG, named, "the environment", "a TOML file that exists") from exc
@@ -232,6 +246,15 @@ def _from_file(named: str | None) -> dict[str, tuple[object, str]]:
             return {}
         raise SettingsError(CONFIG, str(path), "the file itself", f"a readable TOML file ({exc})") from exc
     return {name: (value, str(path)) for name, value in found.items()}
+
+
+def _toml(text: str) -> dict[str, Any]:
+    # deferred: most have no file, and all wait for this at the import of transformers.
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    return tomllib.loads(text)
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[object, str]]:

@@ -69,7 +69,7 @@ def test_a_floor_looks_down_only(path: Path) -> None:
         if here in WINGS:
             assert there not in WINGS - {here}, f"{here} knows the other wing: {name}"
         if floor == 0:
-            assert there in {"", "_errors", "_discovery"}
+            assert there in {"", "_errors", "_discovery", "_metadata"}
 
 
 @pytest.mark.parametrize("path", sorted((SOURCE / "importing").glob("*.py")), ids=lambda path: path.name)
