@@ -44,7 +44,8 @@ class Span:
 class Index:
     """What the files hold: ``closed`` files by their root, and the blocks of those that were opened.
 
-    ``above`` names the roots of the closed files in which a block may lie, once it was asked for any.
+    ``above`` names the roots of the closed files in which a block may lie, once it was asked for any. ``nodes`` go by
+    their multihash: they are given as they are, and a digest of another hash is another block.
     """
 
     closed: dict[bytes, list[LocalFile]] = field(default_factory=dict)
@@ -87,7 +88,7 @@ class Index:
         except BadContent:
             # The kept nodes are not those of this file: `pinformers verify` writes them again.
             return
-        self.nodes.update((cid.digest, block) for cid, block in inner.items())
+        self.nodes.update((cid.multihash, block) for cid, block in inner.items())
         for leaf in found:
             span = Span(file.path, leaf.offset, leaf.size, leaf.wrapped)
             self.spans.setdefault(leaf.cid.digest, []).append(span)
@@ -135,23 +136,23 @@ class EmbeddedSource:
         for look in (self._opened, self._everywhere, self._anew, self._everywhere):
             # The lock is for the index alone: threads read at the same time.
             with self._lock:
-                node, spans = look(cid.digest)
+                node, spans = look(cid)
             block = node if node is not None else self._read(cid, [span for span in spans if span not in tried])
             if block is not None:
                 return block
             tried.update(spans)
         raise BlockNotFound(self.name, f"no cached file holds the block {cid}")
 
-    def _opened(self, digest: bytes) -> Found:
-        self._index.open(digest)
-        return self._index.nodes.get(digest), tuple(self._index.spans.get(digest, ()))
+    def _opened(self, cid: CID) -> Found:
+        self._index.open(cid.digest)
+        return self._index.nodes.get(cid.multihash), tuple(self._index.spans.get(cid.digest, ()))
 
-    def _everywhere(self, digest: bytes) -> Found:
-        self._index.open_above(digest)
-        return self._opened(digest)
+    def _everywhere(self, cid: CID) -> Found:
+        self._index.open_above(cid.digest)
+        return self._opened(cid)
 
-    def _anew(self, digest: bytes) -> Found:
-        return self._opened(digest) if self._refresh() else (None, ())
+    def _anew(self, cid: CID) -> Found:
+        return self._opened(cid) if self._refresh() else (None, ())
 
     def _read(self, cid: CID, spans: Iterable[Span]) -> bytes | None:
         for span in spans:
@@ -159,10 +160,10 @@ class EmbeddedSource:
             if found is None:
                 continue
             block, stat = found
-            proved = self._proved.setdefault((span.path, stat), set())
             # Whoever serves a fleet reads each block many times, and hashing costs more than all the rest together.
-            what = cid.digest, span.offset
-            if self._remember and what in proved:
+            proved = self._proved.setdefault((span.path, stat), set()) if self._remember else set()
+            what = cid.multihash, span.offset
+            if what in proved:
                 return block
             try:
                 cid.verify(block)
@@ -178,7 +179,7 @@ class EmbeddedSource:
         if self._indexed is not None and version == self._indexed:
             return False
         self._indexed = version
-        self._index = Index(nodes={block.cid.digest: block.data for block in self._loose()})
+        self._index = Index(nodes={block.cid.multihash: block.data for block in self._loose()})
         for file in self._files():
             self._index.closed.setdefault(file.cid.digest, []).append(file)
         return True

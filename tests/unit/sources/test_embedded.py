@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ipfs_data import MemoryStore
-from pinformers._errors import BlockNotFound
+from pinformers._errors import BadCID, BlockNotFound
 from pinformers.ipfs import CID, V0_2015, Block, Profile, hash_file, leaves
 from pinformers.sources.embedded import EmbeddedSource, LocalFile
 
@@ -65,6 +65,27 @@ def test_what_was_read_once_and_then_changed_is_not_served(tmp_path: Path) -> No
         source.block(cid)
     two.write_bytes(b"content")
     assert source.block(cid) == b"content"
+
+
+@pytest.mark.parametrize("remember", [False, True])
+def test_the_digest_of_a_block_is_not_its_name_under_another_hash(tmp_path: Path, remember: bool) -> None:
+    path = tmp_path / "weights"
+    path.write_bytes(b"a" * MIB + b"b")
+    dag = hash_file(path)
+    source = EmbeddedSource(lambda: [local(path)], lambda: [loose], remember=remember)
+    loose = Block(CID.dag_pb(hashlib.sha256(b"folder").digest()), b"folder")
+    for cid in (dag.cid, loose.cid, leaf(b"b")):
+        assert source.block(cid)
+        with pytest.raises((BlockNotFound, BadCID)):
+            source.block(CID(1, cid.codec, 0xB220, cid.digest))
+
+
+def test_only_who_serves_others_remembers_what_was_hashed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    files = [local(tmp_path / "file")]
+    sources = [EmbeddedSource(lambda: files, remember=remember) for remember in (False, True)]
+    assert [source.block(leaf(b"content")) for source in sources] == [b"content"] * 2
+    assert [len(source._proved) for source in sources] == [0, 1]
 
 
 def test_what_is_new_is_seen_when_the_version_says_so(tmp_path: Path) -> None:
