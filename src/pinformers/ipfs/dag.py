@@ -85,7 +85,7 @@ def known_leaves(
             raise BadBlock(str(root), f"of {size} bytes of the file the inner blocks are not here")
         yield Leaf(root, offset, size, root.codec != RAW)
         return
-    node = parse_node(root, block)
+    node = _part_node(root, parse_node(root, block))
     if node.data:
         yield Leaf(root, offset, len(node.data), True)
     offset += len(node.data)
@@ -172,6 +172,12 @@ def _read_folder(cid: CID, fetch: Fetch) -> Node:
     return node
 
 
+def _part_node(cid: CID, node: Node) -> Node:
+    if node.kind in _FOLDERS:
+        raise BadBlock(str(cid), "a folder stands where a part of a file should be")
+    return node
+
+
 @dataclass(frozen=True, slots=True)
 class _FileWalk:
     """Find the leaves that end behind ``start``; with their bytes where the walk had to read them."""
@@ -180,8 +186,7 @@ class _FileWalk:
     start: int
 
     def below(self, cid: CID, node: Node, offset: int, depth: int) -> Iterator[tuple[Leaf, bytes | None]]:
-        if node.kind in _FOLDERS:
-            raise BadBlock(str(cid), "a folder stands where a part of a file should be")
+        _part_node(cid, node)
         if not depth:
             raise BadBlock(str(cid), f"the file's tree is deeper than {MAX_DEPTH} levels")
         # Old trickle DAGs keep bytes in inner nodes as well, before those of the children.

@@ -66,9 +66,12 @@ class KeptBlocks:
             path, block = self._path(cid), self._kept(cid)
             if path in needed or block is None:
                 continue
+            try:
+                left += [link.cid for link in parse_node(cid, block).links] if cid.codec == DAG_PB else []
+            except BadBlock:
+                # What a catalog's publisher called a folder and is none: every lookup refuses it.
+                continue
             needed.add(path)
-            if cid.codec == DAG_PB:
-                left += [link.cid for link in parse_node(cid, block).links]
         for path in self._folder.glob("??/*"):
             if path not in needed:
                 path.unlink(missing_ok=True)

@@ -26,6 +26,7 @@ from pinformers.ipfs import (
     read_leaf,
     walk_directory,
 )
+from pinformers.ipfs.dag import known_leaves
 from pinformers.ipfs.dagpb import encode_leaf, encode_link, encode_node, file_message, shard_message
 from pinformers.ipfs.layout import UNIXFS_V1_2025
 
@@ -133,6 +134,12 @@ def test_a_folder_in_a_file(store: MemoryStore) -> None:
     assert list(read_file(root, store)) == []
     with pytest.raises(BadBlock, match="it holds 0 bytes"):
         list(read_file(put(store, [(inner, "")], file_message([1])), store))
+    folder = put(store, [(LEAF, "a")], b"\x08\x01")
+    above = put(store, [(folder, "")], file_message([5]))
+    kept = {cid: store(cid) for cid in (folder, above)}
+    for cid in kept:
+        with pytest.raises(BadBlock, match="a folder stands"):
+            list(known_leaves(cid, 5, kept))
 
 
 def test_a_tower_of_nodes(store: MemoryStore) -> None:

@@ -15,11 +15,14 @@ from catalog_rooms import GRACE, Follower, Publisher, pin_of
 from ipfs_data import MemoryStore
 from ipns_data import NOW, ed25519_key, record
 from pin_rooms import MemorySource
-from pinformers._errors import BadCID, BlockNotFound, PinError, SourceUnavailable
+from pinformers._errors import BadBlock, BadCID, BlockNotFound, PinError, SourceUnavailable
 from pinformers.ipfs import CID
+from pinformers.ipfs.dagpb import DIRECTORY_MESSAGE, encode_link, encode_node
+from pinformers.ipfs.layout import UNIXFS_V1_2025
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.catalog_blocks import MAX_BLOCKS, AnySource, KeptBlocks
 from pinformers.pinning.followed import FollowedList
+from pinformers.pinning.shared_tree import SharedTree
 from pinformers.pinning.times import span
 
 SEEN = int((NOW - timedelta(hours=3)).timestamp()) * 10**9
@@ -480,6 +483,20 @@ def test_a_lookup_has_a_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("pinformers.pinning.catalog_blocks.MAX_SECONDS", -1.0)
     with pytest.raises(OSError, match="took more than"):
         KeptBlocks(tmp_path / "empty", lambda cid: block).lookup()(cid)
+
+
+def test_what_is_no_node_is_swept(tmp_path: Path) -> None:
+    bad = UNIXFS_V1_2025.node(b"\xff\xff no dag-pb")
+    entries = [encode_link(bad.cid, b"models", 9), encode_link(pin_of().directory().cid, b"more", 9)]
+    root = UNIXFS_V1_2025.node(encode_node(entries, DIRECTORY_MESSAGE))
+    stored = {block.cid: block.data for block in (bad, root, *pin_of().directory().nodes)}
+    kept = KeptBlocks(tmp_path, stored.__getitem__)
+    for cid in stored:
+        kept.lookup()(cid)
+    with pytest.raises(BadBlock):
+        SharedTree(root.cid, kept.lookup()).pin(REPO, COMMIT)
+    kept.sweep([root.cid])
+    assert {path.name for path in tmp_path.glob("??/*")} == {str(cid) for cid in stored if cid != bad.cid}
 
 
 def test_the_source_that_served_last_is_asked_first() -> None:
