@@ -27,7 +27,7 @@ from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, OneWork, key
 from pinformers.pinning.offering import Offers, Pace, Publish
 from pinformers.pinning.pin import Pin, check_commit, check_path, check_revision, repo_folder
-from pinformers.pinning.records import MALFORMED, lock, read_json, reason, write_json
+from pinformers.pinning.records import MALFORMED, lock, make_folder, only_while, read_json, reason, write_json
 
 # At exit the rest is finished when it takes well under half a second (hashing makes over 1 GB/s), else left.
 EXIT_BYTES = 256 << 20
@@ -99,6 +99,7 @@ class Recorder:
         self._folder, self._to_offer = catalog.state_dir / "pending", catalog.state_dir / "offers"
         self._jobs: dict[str, Job] = {}
         self._told: Counter[str] = Counter()
+        self._here: set[str] = set()
         self._failed: set[str] = set()
         self._pace = Pace()
         self._offers = Offers(catalog, publish, self._pace, self._offered)
@@ -121,6 +122,8 @@ class Recorder:
             # A file may have come after the running job looked: the count makes it look once more.
             self._told[job.name] += 1
             self._jobs[job.name] = joined
+            if _snapshot(job).is_dir():
+                self._here.add(job.name)
             if joined != known:
                 write_json(self._journal(job.name), joined.to_json())
             self._start()
@@ -254,13 +257,17 @@ class Recorder:
 
     def _run(self, job: Job, told: int, stop: Callable[[], bool]) -> None:
         try:
-            with self._turn(job, stop):
+            with only_while(*self._needed(job)), self._turn(job, stop):
                 if self._removed(job):
                     self._done(job, told)
                     return
                 pin = record(self._catalog, job, Watch(stop=stop), self._chunking)
         except InterruptedError:
             return
+        except FileNotFoundError as exc:
+            # Deleted meanwhile, as by a test suite that had it in a temporary folder: that is no trouble of theirs.
+            _logger.debug("%s is not pinned: %s.", job.repo, exc)
+            self._done(job, told)
         except (OSError, PinformersError) as exc:
             _logger.warning("%s is not pinned yet: %s; the next process tries again.", job.repo, exc)
             self._done(job, told, failed=True)
@@ -270,6 +277,10 @@ class Recorder:
             self._done(job, told, failed=True)
         else:
             self._done(job, told, pin=pin if self.publishes and pin.files else None)
+
+    def _needed(self, job: Job) -> list[Path]:
+        """Return the folders without which a job is none any more; what the hub said may be of files elsewhere."""
+        return [self._catalog.state_dir, *([_snapshot(job)] if job.name in self._here else [])]
 
     def _offered(self, name: str, done: bool) -> None:
         if done:
@@ -301,8 +312,8 @@ class Recorder:
                     self._failed.add(job.name)
                 elif pin is not None:
                     # Where it cannot be moved, the next process records it once more and offers it then.
-                    with contextlib.suppress(OSError):
-                        self._to_offer.mkdir(parents=True, exist_ok=True)
+                    with contextlib.suppress(OSError), only_while(self._catalog.state_dir):
+                        make_folder(self._to_offer)
                         os.replace(self._journal(job.name), self._to_offer / f"{job.name}.json")
                     self._offers.add(pin, job.name)
                 else:
@@ -338,13 +349,20 @@ def record(catalog: Catalog, job: Job, watch: Watch, chunking: Chunking = "fixed
     if pin.files:
         for revision, seen in job.revisions.items():
             catalog.set_ref(job.repo, revision, job.commit, job.repo_type, noted=seen)
-    RepoCache(job.cache_dir, job.repo, job.repo_type).drop_parts()
+    _cache(job).drop_parts()
     return pin
 
 
+def _cache(job: Job) -> RepoCache:
+    return RepoCache(job.cache_dir, job.repo, job.repo_type)
+
+
+def _snapshot(job: Job) -> Path:
+    return _cache(job).folder / "snapshots" / job.commit
+
+
 def _adoption(catalog: Catalog, job: Job, chunking: Chunking = "fixed") -> Adoption:
-    cache = RepoCache(job.cache_dir, job.repo, job.repo_type)
-    return Adoption(catalog, cache, job.repo, job.commit, job.repo_type, chunking)
+    return Adoption(catalog, _cache(job), job.repo, job.commit, job.repo_type, chunking)
 
 
 def _read_job(path: Path) -> Job | None:

@@ -10,6 +10,7 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +25,8 @@ ASIDE = f".*.{'[0-9a-f]' * 8}.staging"
 # What reading a record of another hand can raise, beside errors of ours.
 MALFORMED = (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError)
 
+_NEEDED: ContextVar[tuple[Path, ...]] = ContextVar("pinformers_needed", default=())
+
 
 def aside(path: Path) -> Path:
     """Return a new name beside ``path``, for what is to replace it."""
@@ -36,15 +39,42 @@ def left_aside(path: Path) -> Iterator[Path]:
     return path.parent.glob(f".{glob.escape(path.name[:40])}{ASIDE[2:]}")
 
 
+@contextlib.contextmanager
+def only_while(root: Path, *others: Path) -> Iterator[None]:
+    """Make no folder that is not below ``root``, and none once it, or one of ``others``, is gone.
+
+    What works beside its caller, who may delete everything meanwhile, is not to bring back a part of it.
+    """
+    token = _NEEDED.set((root, *others))
+    try:
+        yield
+    finally:
+        _NEEDED.reset(token)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder with its parents; raises FileNotFoundError where ``only_while`` forbids it."""
+    needed = _NEEDED.get()
+    for each in needed:
+        os.stat(each)
+    if needed and not folder.is_dir():
+        if folder.parent != needed[0]:
+            make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+    elif not needed:
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace ``path`` by ``content`` so that a reader, or a crash, sees the old or the new whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     try:
         with replacing(path) as out:
             out.write(content)
     except OSError as exc:
         # A write into a full disk does not say where, and the name of what lies aside says nothing to anybody.
-        exc.filename, exc.filename2 = str(path), None
+        exc.filename = str(path)
+        del exc.filename2
         raise
 
 
@@ -106,7 +136,7 @@ def lock(path: Path, timeout: float) -> Iterator[bool]:
     A lock only saves work: what is written under it is put in place by a rename, true with or without it.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         held = FileLock(path)
         held.acquire(timeout=timeout)
     except (Timeout, NotImplementedError, OSError):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from hub_stub import HubStub
 from pin_rooms import FILES, REPO, fill_cache, make_resolver
+from pinformers.ipfs.unixfs import hash_file
 from pinformers.pinning.adoption import Facts, Watch
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.recorder import Job, Recorder, record
@@ -86,6 +88,40 @@ def test_a_vanished_snapshot_is_no_trouble(catalog: Catalog, tmp_path: Path) -> 
     recorder.add(job(tmp_path, "d" * 40))
     assert recorder.flush(30)
     assert journals(catalog) == []
+
+
+@pytest.mark.parametrize("facts", [Facts(), Facts(info={"pipeline_tag": "x"})])
+@pytest.mark.parametrize("beside", [True, False])
+def test_what_is_deleted_before_it_is_recorded_is_no_trouble_and_does_not_come_back(
+    facts: Facts, beside: bool, catalog: Catalog, tmp_path: Path, commit: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = Recorder(catalog)
+    with recorder.loading():
+        recorder.add(job(tmp_path, commit, facts))
+        if beside:
+            shutil.rmtree(catalog.state_dir)
+        shutil.rmtree(tmp_path / "hub")
+    assert recorder.flush(30)
+    recorder.close()
+    assert not (tmp_path / "hub").exists()
+    assert beside != catalog.state_dir.exists()
+    assert caplog.text == ""
+
+
+def test_what_is_deleted_while_it_is_recorded_does_not_come_back(
+    catalog: Catalog, tmp_path: Path, commit: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deleted(*args: object, **kwargs: object) -> object:
+        shutil.rmtree(catalog.state_dir)
+        return hash_file(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("pinformers.pinning.adoption.hash_file", deleted)
+    recorder = Recorder(catalog)
+    recorder.add(job(tmp_path, commit))
+    assert recorder.flush(30)
+    recorder.close()
+    assert not catalog.state_dir.exists()
+    assert caplog.text == ""
 
 
 def test_a_journal_of_another_hand_is_removed_with_a_word(
