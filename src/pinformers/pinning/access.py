@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, Literal
 
 from pinformers._errors import PinError
@@ -78,7 +80,8 @@ class Gate:
         self._unasked = "" if hub_allowed else "the settings do not let it be asked"
         self._denied: dict[tuple[str, str], str] = {}
         self._shown: dict[tuple[str, str], Access] = {}
-        self._lock = threading.Lock()
+        # One for each model: who waits for the hub must not hold up what was answered already.
+        self._locks: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
 
     def entering(self, pin: Pin) -> str:
         """Say why other machines may not be asked for the files of a pin; empty where they may.
@@ -88,7 +91,7 @@ class Gate:
         word, model = said(pin), (pin.repo_type, pin.repo)
         if not self._kept or word in ("open", "unknown"):
             return ""
-        with self._lock:
+        with self._locks[model]:
             if model not in self._denied:
                 self._denied[model] = self._unasked or access_denied(pin)
             why = self._denied[model]
@@ -100,13 +103,13 @@ class Gate:
         if word != "unknown" or received(self._catalog, pin):
             return "open" if word == "unknown" else word
         model = pin.repo_type, pin.repo
-        with self._lock:
+        with self._locks[model] if ask else nullcontext():
             if ask and model not in self._shown and not self._unasked:
                 try:
                     self._shown[model] = access_of_all(pin)
                 except PinError as exc:
                     self._unasked = exc.advice
-            return self._shown.get(model, "unknown")
+        return self._shown.get(model, "unknown")
 
     def kept(self, pin: Pin, *, ask: bool = True) -> bool:
         """Whether a pin is known to be private or gated, so that no command lets it out."""

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from pinformers._composition import build_sharing
 from pinformers._errors import PinError, SourceUnavailable
 from pinformers._settings import Settings
 from pinformers.ipfs import CID
+from pinformers.pinning import access
 from pinformers.pinning.access import Gate, for_others, received, said
 from pinformers.pinning.adoption import model_facts
 from pinformers.pinning.catalog import Catalog, Place
@@ -89,6 +92,34 @@ def test_what_is_pinned_from_the_hub_says_it(
     hub.add(REPO, CONFIG, **lock)  # type: ignore[arg-type]
     resolver = make_resolver(tmp_path)
     assert said(pin_model(resolver, Wanted(REPO), lambda _: lambda _: None).pin) == word
+
+
+def test_who_waits_for_the_hub_holds_up_no_other_model(
+    pin: Pin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answers = threading.Event(), threading.Event()
+
+    def access_of(one: Pin) -> str:
+        if one.repo == "org/slow":
+            asked.set()
+            assert answers.wait(10)
+        return "open"
+
+    monkeypatch.setattr(access, "access_of_all", access_of)
+    monkeypatch.setattr(access, "access_denied", lambda one: access_of(one) and "")
+    between, slow = gate(tmp_path), dataclasses.replace(pin, repo="org/slow")
+    for ask, info in ((between.access, None), (between.entering, GATED)):
+        asked.clear()
+        answers.clear()
+        with ThreadPoolExecutor(2) as pool:
+            waiting = pool.submit(ask, with_info(slow, info))
+            assert asked.wait(10)
+            try:
+                assert pool.submit(ask, with_info(pin, info)).result(5) in ("open", "")
+                assert between.access(slow, ask=False) in ("unknown", "open")
+                assert not waiting.done()
+            finally:
+                answers.set()
 
 
 # -- coming in ------------------------------------------------------------------------------------------------
