@@ -272,7 +272,8 @@ def after(*seen: tuple[str, int] | None) -> int:
 
 def key(cache_dir: str) -> str:
     """Return a short name for a cache folder."""
-    return hashlib.sha256(cache_dir.encode()).hexdigest()[:16]
+    # A name of a folder need not be text: Python has its bytes as surrogates.
+    return hashlib.sha256(cache_dir.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def read_ref(path: Path) -> tuple[str, int] | None:

@@ -115,7 +115,9 @@ def reason(exc: OSError) -> str:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Replace ``path`` by one JSON object, keys sorted so that equal values are equal bytes."""
-    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    # The surrogates in a path that is no text become what JSON has for them.
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def read_json(path: Path) -> Json | None:

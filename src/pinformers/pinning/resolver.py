@@ -208,23 +208,22 @@ class Resolver:
                 names = snapshots.setdefault((path[: match.start()], match[1]), [])
                 names.append(path[match.end() :].replace("\\", "/"))
         for (folder, commit), names in snapshots.items():
-            pin = self.catalog.pin(repo, commit, repo_type)
-            for name in names:
-                if pin is None or name not in pin.files:
-                    self.ledger.counts["misses"] += 1
-                    self.ledger.note(repo, commit, name, Served(PLAIN, "no pin held it"))
-            cache = self._cache(repo, repo_type, str(Path(folder).parent))
-            self._note(Job(repo, repo_type, commit, cache.cache_dir, _seen_at(cache, revision, commit)))
+            with self._noted(repo):
+                self._missed(repo, repo_type, commit, names)
+                cache = self._cache(repo, repo_type, str(Path(folder).parent))
+                self._note(Job(repo, repo_type, commit, cache.cache_dir, _seen_at(cache, revision, commit)))
 
     def listed(self, repo: str, commit: str, *, repo_type: str, entries: Sequence[object]) -> None:
         """Keep the complete tree of a commit."""
         files = [entry for entry in entries if hasattr(entry, "blob_id")]
-        listing = {str(getattr(entry, "path")): tree_entry(entry) for entry in files}  # noqa: B009
-        self._learn(repo, commit, repo_type, Facts(listing=listing))
+        with self._noted(repo):
+            listing = {str(getattr(entry, "path")): tree_entry(entry) for entry in files}  # noqa: B009
+            self._learn(repo, commit, repo_type, Facts(listing=listing))
 
     def informed(self, repo: str, commit: str, *, repo_type: str, info: object) -> None:
         """Keep what the hub says of a model, and the names of its files."""
-        self._learn(repo, commit, repo_type, model_facts(info))
+        with self._noted(repo):
+            self._learn(repo, commit, repo_type, model_facts(info))
 
     @contextmanager
     def loading(self, name: str) -> Iterator[None]:
@@ -268,23 +267,37 @@ class Resolver:
 
     def _brought(self, pin: Pin, cache: RepoCache) -> None:
         """What came from others is offered further: with the first one gone, it is still there."""
-        self._note(Job(pin.repo, pin.repo_type, pin.commit, cache.cache_dir))
+        with self._noted(pin.repo):
+            self._note(Job(pin.repo, pin.repo_type, pin.commit, cache.cache_dir))
+
+    def _missed(self, repo: str, repo_type: str, commit: str, names: Iterable[str]) -> None:
+        pin = self.catalog.pin(repo, commit, repo_type)
+        for name in names:
+            if pin is None or name not in pin.files:
+                self.ledger.counts["misses"] += 1
+                self.ledger.note(repo, commit, name, Served(PLAIN, "no pin held it"))
 
     def _learn(self, repo: str, commit: str, repo_type: str, facts: Facts) -> None:
         self._note(Job(repo, repo_type, commit, self.default_cache, {}, facts))
 
     def _note(self, job: Job) -> None:
-        if self.policy.on_miss != "import":
-            return
-        try:
+        if self.policy.on_miss == "import":
             self.recorder.add(job)
-        except (OSError, PinError) as exc:
-            self.ledger.warn_once(str(self.catalog.state_dir), "Nothing is recorded of %s: %s.", job.repo, exc)
+
+    @contextmanager
+    def _noted(self, repo: str) -> Iterator[None]:
+        """Go on where something cannot be recorded, whatever the reason: the load is none the worse."""
+        try:
+            yield
+        except Exception as exc:
+            said = exc if isinstance(exc, OSError | PinError) else repr(exc)
+            self.ledger.warn_once(str(self.catalog.state_dir), "Nothing is recorded of %s: %s.", repo, said)
 
     def _take_up(self) -> None:
         if not self._taken_up and self.policy.on_miss == "import":
             self._taken_up = True
-            self.recorder.take_up()
+            with self._noted("what was loaded before"):
+                self.recorder.take_up()
 
 
 @contextmanager

@@ -293,6 +293,43 @@ def test_an_unwritable_state_is_a_warning_not_an_error(
     assert caplog.text.count("Nothing is recorded") == 1
 
 
+def test_no_fault_in_recording_reaches_the_load(
+    hub: HubStub, resolver: Resolver, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fault(*_: object) -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+    commit = fill_cache(hub, tmp_path / "hub")
+    monkeypatch.setattr(resolver.recorder, "add", fault)
+    monkeypatch.setattr(resolver.recorder, "take_up", fault)
+    assert resolver.resolve(REPO, None) is None
+    path = str(RepoCache(str(tmp_path / "hub"), REPO).file(commit, "config.json"))
+    resolver.seen(REPO, None, [path], repo_type="model")
+    resolver.listed(REPO, commit, repo_type="model", entries=[SimpleNamespace(path="x", blob_id="b" * 40)])
+    resolver.informed(REPO, commit, repo_type="model", info=SimpleNamespace())
+    assert caplog.text.count("ZeroDivisionError") == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there a name is text")
+def test_folders_whose_names_are_no_text_are_folders(hub: HubStub, tmp_path: Path) -> None:
+    folder = tmp_path / "b\udcff"
+    commit = fill_cache(hub, folder / "own")
+    for _ in range(2):
+        resolver = make_resolver(folder)
+        path = str(RepoCache(str(folder / "own"), REPO).file(commit, "config.json"))
+        resolver.seen(REPO, None, [path], repo_type="model")
+        assert resolver.recorder.flush(10)
+        resolver.recorder.close()
+        found = resolver.find(REPO, commit, cache_dir=str(folder / "own"))
+        assert found is not None
+        assert found.state("config.json") == "here"
+        elsewhere = make_resolver(tmp_path, state_dir=folder / "pinformers").find(REPO, commit)
+        assert elsewhere is not None
+        assert elsewhere.deliver(["config.json"])
+    caches = {place.cache_dir for place in resolver.catalog.places(found.pin)}
+    assert caches == {str(tmp_path / "hub"), str(folder / "own")}
+
+
 def test_a_pin_that_is_removed_while_a_file_is_hashed_stays_removed(
     pinned: PinnedRepo, resolver: Resolver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
