@@ -104,6 +104,9 @@ class Answers:
     def resolve_revision(self, original: Function) -> Function:
         def resolve_revision(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="path_or_repo_id" if not self._references else "repo_id")
+            if hub_types.resolved_for(call):
+                # Told before, and asked a few times a load; the original gives it back too.
+                return call.asked
             resolver, pinned = self._ask(call)
             if resolver is None or os.path.exists(str(call.repo)):
                 return original(*args, **kwargs)

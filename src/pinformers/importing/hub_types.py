@@ -29,6 +29,12 @@ def resolved_revision(call: Call, commit: str) -> str:
     return value
 
 
+def resolved_for(call: Call) -> bool:
+    """Whether the revision of a call is one that was resolved for its repo."""
+    told = getattr(call.asked, "_repo_id", None), getattr(call.asked, "_repo_type", None)
+    return told == (call.repo, call.repo_type)
+
+
 def forbid(repo: object, answer: Pinned | Resolver | None) -> None:
     """Raise what the hub's client raises in offline mode, where the hub may not be asked."""
     if answer is not None and not answer.hub_allowed:

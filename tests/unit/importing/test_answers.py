@@ -150,6 +150,17 @@ def test_the_model_is_called_as_it_was_asked_for(resolver: Knows, asked: list[As
     assert asked == []
 
 
+def test_a_revision_that_was_resolved_for_a_repo_is_not_asked_about_again(resolver: Knows, asked: list[Asked]) -> None:
+    resolve = ask(resolver, "resolve_revision", hub_function(asked))
+    revision = resolve(NAME)
+    if hasattr(revision, "resolved"):
+        resolver.referred.clear()
+        assert resolve(NAME, revision=revision) is revision
+        assert resolver.referred == []
+        assert resolve(REPO, revision=revision) is not revision
+        assert [name for name, *_ in resolver.referred] == [REPO]
+
+
 def test_modules_are_looked_up_by_the_name_that_it_stands_for(resolver: Knows) -> None:
     def original(pretrained_model_name_or_path: str, module_file: str, revision: str | None = None, **_: Any) -> Any:
         return pretrained_model_name_or_path, module_file, revision
