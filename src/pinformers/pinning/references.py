@@ -174,7 +174,9 @@ class References:
         if earlier is None:
             raise PinError(reference.text, f"what it points to is not known: {why}")
         self._ledger.warn_once(key, "%s is what it was when it was last resolved, %s: %s.", key, earlier, why)
-        self._names[key] = time.monotonic(), earlier
+        if not local:
+            # Who was not asked may still say something newer.
+            self._names[key] = time.monotonic(), earlier
         return earlier
 
     def _recall_path(self, key: str) -> Path:

@@ -461,6 +461,16 @@ def test_a_key_is_resolved_once_a_load_and_followed(v0: Room, monkeypatch: pytes
     assert sorted(v0.refer("ipns://k51", resolver=resolver).pin.files) == ["model.onnx"]
 
 
+def test_a_load_from_this_machine_alone_keeps_no_later_one_from_asking(v0: Room) -> None:
+    bytes_of(v0.refer("ipns://k51", resolver=with_names(v0, Names(k51=v0.root))))
+    new = add_folder(v0.folder / "model" / "onnx", v0.source.blocks)
+    resolver = with_names(v0, Names(k51=new))
+    key = Reference.parse("ipns://k51")
+    assert key is not None
+    assert resolver.references.pin(key, local=True).commit == commit_of(v0.root)
+    assert resolver.references.pin(key).commit == commit_of(new)
+
+
 def test_where_nobody_resolves_a_key_it_is_what_it_was(v0: Room, caplog: pytest.LogCaptureFixture) -> None:
     bytes_of(v0.refer("ipns://k51", resolver=with_names(v0, Names(k51=v0.root))))
     assert bytes_of(v0.refer("ipns://k51", resolver=with_names(v0, Names()))) == FILES
