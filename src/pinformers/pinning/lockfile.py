@@ -25,7 +25,7 @@ from pinformers.pinning.pin import (
     check_revision,
     pointer_id,
 )
-from pinformers.pinning.records import signature, write_bytes
+from pinformers.pinning.records import reason, signature, write_bytes
 
 NAME = "pinformers.lock"
 HEAD = "pinformers-lock 1"
@@ -159,7 +159,10 @@ def _json(value: object) -> str:
 
 def read_lock(path: Path) -> Lock:
     """Read a lockfile; raises BadLock, one sentence with the line, for the first thing that is wrong in it."""
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as exc:
+        raise BadLock(str(path), 1, f"it cannot be read ({reason(exc)})") from exc
     try:
         return parse_lock(content.decode(), str(path))
     except UnicodeDecodeError as exc:

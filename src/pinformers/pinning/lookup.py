@@ -74,10 +74,8 @@ class Lookup:
         pin = None if lock is None else lock.find(repo, revision)
         if pin is not None and lock is not None:
             contradicted = self._contradicted(pin)
-            if contradicted is not None and not note:
+            if contradicted is not None and not (note and self._unlearn(contradicted)):
                 return dataclasses.replace(pin, learned=lock.label)
-            if contradicted is not None:
-                self._unlearn(contradicted)
             try:
                 return self._take(Found(pin, lock.label, "", 0), note=note)
             except PinError as exc:
@@ -144,10 +142,14 @@ class Lookup:
             return None
         return None if any(place.files for place in self.catalog.places(known)) else known
 
-    def _unlearn(self, known: Pin) -> None:
-        message = "What %s said of %s@%s is forgotten: the lockfile names other CIDs."
-        _logger.warning(message, known.learned, known.repo, known.commit[:12])
-        self.catalog.remove(known)
+    def _unlearn(self, known: Pin) -> bool:
+        """Forget what others said; says whether it could be: the lockfile holds either way."""
+        with self._noted():
+            self.catalog.remove(known)
+            message = "What %s said of %s@%s is forgotten: the lockfile names other CIDs."
+            _logger.warning(message, known.learned, known.repo, known.commit[:12])
+            return True
+        return False
 
     def _take(self, found: Found, *, note: bool) -> Pin:
         """Join a pin of others with what is known of its commit; no file of it may be named differently."""

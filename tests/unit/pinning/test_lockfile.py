@@ -287,6 +287,16 @@ def test_bytes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
 # -- where it is, and when it is read -------------------------------------------------------------------------
 
 
+def test_a_lockfile_of_another_user_is_refused_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "pinformers.lock").write_text(TEXT)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(BadLock, match=r"pinformers\.lock:1: it cannot be read \(Permission denied\)\.$"):
+        LockSource(tmp_path / "pinformers.lock").read()
+
+
 def test_the_nearest_one_is_found_from_below(tmp_path: Path) -> None:
     inner = tmp_path / "project" / "src" / "deep"
     inner.mkdir(parents=True)

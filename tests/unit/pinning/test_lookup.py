@@ -129,6 +129,23 @@ def test_what_a_catalog_said_before_yields_to_the_lockfile_while_no_file_of_it_i
         locked.resolve(REPO, "main")
 
 
+def test_the_lockfile_holds_where_what_a_catalog_said_cannot_be_forgotten(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    catalog.add(dataclasses.replace(OTHER, learned="liar"))
+    for writes in ("remove", "add"):
+        monkeypatch.setattr(Catalog, writes, refuse)
+    found = resolver(Lookup(catalog, lambda: Lock("pinformers.lock", {(REPO, "main"): PIN})), tmp_path).resolve(
+        REPO, "main"
+    )
+    assert found is not None and found.pin.files == PIN.files
+    assert "cannot be recorded: [Errno 13] Permission denied" in caplog.text
+    assert "is forgotten" not in caplog.text
+
+
 def test_a_file_that_no_load_wanted_before_is_asked_of_shared_catalogs(catalog: Catalog, tmp_path: Path) -> None:
     files = {path: pinned(content) for path, content in FILES.items()}
     blocks = MemorySource({CID.parse(file.cid): FILES[path] for path, file in files.items()})
