@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 
@@ -13,6 +14,9 @@ def main() -> None:
         # deferred: what these imports take, a tenth of a second, is as good a time for Ctrl-C as any.
         from pinformers.cli import main as run
 
+        if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+            # A folder whose name is no text can be written all the same; in JSON this is how.
+            sys.stdout.reconfigure(errors="backslashreplace")
         run()
     except KeyboardInterrupt:
         # Not through sys.stderr, which is None where it was closed.

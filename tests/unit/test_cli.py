@@ -268,6 +268,14 @@ def test_config_prints_no_secret(cli: Run, monkeypatch: pytest.MonkeyPatch) -> N
         assert "hunter2" not in cli("config").stdout
 
 
+@POSIX
+def test_a_folder_whose_name_is_no_text_is_printed(tmp_path: Path) -> None:
+    env = clean_env(tmp_path, PINFORMERS_CACHE_DIR="/tmp/b\udcff", PYTHONIOENCODING="utf-8:strict")
+    done = subprocess.run([*CLI, "config", "--json"], env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["cache_dir"]["value"] == "/tmp/b\udcff"
+
+
 def test_status_says_what_is_on_and_what_is_pinned(
     cli: Run, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
