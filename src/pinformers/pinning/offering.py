@@ -12,6 +12,7 @@ from pinformers._errors import PinformersError
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.publishing import published
+from pinformers.pinning.records import only_while
 
 _logger = logging.getLogger("pinformers")
 _Key: TypeAlias = tuple[str, str, str]
@@ -165,10 +166,15 @@ class Offers:
         self._met.add(key)
         done = False
         try:
-            done = self._publish(pin, self._pace.interrupted)
+            with only_while(self._catalog.state_dir):
+                done = self._publish(pin, self._pace.interrupted)
         except InterruptedError:
             raise
         except (OSError, PinformersError) as exc:
+            if self._catalog.pin(repo, commit, repo_type) is None:
+                # Removed, or deleted with all the records, meanwhile.
+                _logger.debug("%s is not published: %s", repo, exc)
+                return True
             _logger.warning("%s is pinned and not published yet: %s The next process tries again.", repo, exc)
             self.failed.add(key)
         except Exception:

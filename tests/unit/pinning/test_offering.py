@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -203,6 +204,23 @@ def test_what_is_removed_is_offered_no_more(room: Room) -> None:
     process.recorder.loaded(room.pin)
     assert process.recorder.flush(30)
     assert len(room.publisher.offered) == 1
+
+
+def test_records_that_are_deleted_while_it_is_offered_do_not_come_back(
+    room: Room, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Deleting(Publisher):
+        def __call__(self, pin: Pin, stop: Callable[[], bool]) -> bool:
+            shutil.rmtree(self.catalog.state_dir)
+            write_json(self.catalog.state_dir / "published" / "x.json", {})
+            return True
+
+    room.publisher = Deleting(room.catalog)
+    process = room.process()
+    room.load(process)
+    assert process.recorder.flush(30)
+    assert not room.catalog.state_dir.exists()
+    assert caplog.text == ""
 
 
 def test_a_fault_ends_the_offer_and_not_the_thread(room: Room, caplog: pytest.LogCaptureFixture) -> None:
