@@ -104,7 +104,7 @@ def _sources(name: str, catalog: Catalog, settings: Settings) -> list[Source]:
     if name == "embedded":
         return [embedded(catalog)]
     if name == "kubo":
-        return [Lazy(name, lambda: _kubo(settings), expected=settings.kubo_api != DEFAULT_API)]
+        return [Lazy(name, lambda: _kubo(settings), expected=settings.kubo_api != DEFAULT_API, proves=True)]
     if name == "gateway":
         return [Lazy(name, lambda: _gateways(settings), proves=True)] if settings.gateways else []
     source: Source = entry_points(GROUP)[name].load()()

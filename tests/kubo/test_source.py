@@ -14,6 +14,7 @@ from ipfs_data import MemoryStore
 from kubo_repo import KuboDaemon, KuboRepo
 from pinformers._errors import BlockNotFound, SourceError, SourceUnavailable
 from pinformers.ipfs import CID, Block, hash_file, leaves, read_file
+from pinformers.ipfs.dag import Run
 from pinformers.sources.kubo import KuboNode, KuboSource
 
 pytestmark = pytest.mark.kubo
@@ -79,6 +80,20 @@ def test_a_block_of_the_swarm(start_daemon: Start, store: MemoryStore) -> None:
     a.connect(b)
     source = KuboSource(KuboNode(b.multiaddr), swarm_timeout=10.0)
     assert b"".join(read_file(root, source.block)) == CONTENT
+
+
+def test_a_run_of_leaves_is_read_from_its_repo_in_one_go(kubo: KuboDaemon, store: MemoryStore) -> None:
+    node, content = KuboNode(kubo.multiaddr), os.urandom(9 << 20)
+    root = stored(node, store, content)
+    source = KuboSource(node, swarm_timeout=0)
+    found = list(leaves(root, source.block))
+    assert b"".join(block for _, block in source.run(Run(root, tuple(found[2:8])))) == content[2 << 20 : 8 << 20]
+    kubo.repo.run("block", "rm", "--force", str(found[5].cid))
+    # What stands before the missing one is true; the others are asked for by themselves.
+    kept = [cid for cid, _ in source.run(Run(root, tuple(found[2:8])))]
+    assert kept == [leaf.cid for leaf in found[2:8]][: len(kept)]
+    assert len(kept) <= 3
+    assert not list(source.run(Run(root, tuple(found[:2]))))
 
 
 def test_many_threads_read_at_once(kubo: KuboDaemon, store: MemoryStore) -> None:

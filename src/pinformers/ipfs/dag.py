@@ -31,12 +31,20 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Raw leaves that stand side by side: the bytes ``first`` to ``last``, both included, of the file ``node``."""
+    """Raw leaves that stand side by side below ``node``, from whose first byte on their offsets count."""
 
     node: CID
-    first: int
-    last: int
-    leaves: tuple[CID, ...]
+    leaves: tuple[Leaf, ...]
+
+    @property
+    def first(self) -> int:
+        """The offset of their first byte."""
+        return self.leaves[0].offset
+
+    @property
+    def last(self) -> int:
+        """The offset of their last byte."""
+        return self.leaves[-1].offset + self.leaves[-1].size - 1
 
 
 Runs = Callable[[Run], Iterator[tuple[CID, bytes]]]

@@ -11,7 +11,7 @@ from functools import partial
 
 from pinformers._errors import BadBlock, SourceError
 from pinformers.ipfs.cid import CID, DAG_PB, RAW
-from pinformers.ipfs.dag import Fetch, Run, Runs
+from pinformers.ipfs.dag import Fetch, Leaf, Run, Runs
 from pinformers.ipfs.dagpb import parse_node
 from pinformers.sources.workers import Workers
 
@@ -25,13 +25,15 @@ _logger = logging.getLogger("pinformers")
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """A block of a file: its bytes begin at ``offset``, and at ``within`` those of the node that names it."""
+    """A block of a file, which begins at ``start``; the offset of the ``leaf`` counts from ``node``, which names it."""
 
-    cid: CID
-    offset: int
-    size: int
+    leaf: Leaf
+    start: int
     node: CID
-    within: int
+
+    @property
+    def cid(self) -> CID:
+        return self.leaf.cid
 
 
 class Ahead:
@@ -54,7 +56,7 @@ class Ahead:
             return self._last[1]
         running = self._running.pop(cid, None)
         if running is None and self._next and self._next[0].cid == cid:
-            self._offsets[cid] = self._next.popleft().offset
+            self._offsets[cid] = self._next.popleft().start
         if running is None:
             self._top_up()
         block = self._fetch(cid) if running is None else running.result()
@@ -76,21 +78,20 @@ class Ahead:
         except BadBlock:
             # The walk reads the same block next, and says so.
             return
-        start, within = self._offsets.get(cid, 0), len(node.data)
+        begin, offset = self._offsets.get(cid, 0), len(node.data)
         for link, size in zip(node.links, node.block_sizes, strict=False):
-            if size and start + within + size > self._start:
-                yield _Link(link.cid, start + within, size, cid, within)
-            within += size
+            if size and begin + offset + size > self._start:
+                yield _Link(Leaf(link.cid, offset, size), begin + offset, cid)
+            offset += size
 
     def _top_up(self) -> None:
         while self._next and len(self._running) < WINDOW:
             links = self._side_by_side()
-            self._offsets.update((link.cid, link.offset) for link in links)
+            self._offsets.update((link.cid, link.start) for link in links)
             futures = {link.cid: Future[bytes]() for link in links if link.cid not in self._running}
             self._running.update(futures)
             if self._runs is not None and len(futures) > 1:
-                first, last = links[0], links[-1]
-                run = Run(first.node, first.within, last.within + last.size - 1, tuple(futures))
+                run = Run(links[0].node, tuple(link.leaf for link in links))
                 self._workers.run(partial(self._fetch_run, self._runs, run, futures))
             else:
                 self._fetch_each(futures)
@@ -111,11 +112,12 @@ class Ahead:
     def _fetch_run(self, runs: Runs, run: Run, futures: dict[CID, Future[bytes]]) -> None:
         try:
             for cid, block in runs(run):
-                future = futures.pop(cid)
-                if not future.set_running_or_notify_cancel():
+                future = futures.pop(cid, None)
+                if future is not None and not future.set_running_or_notify_cancel():
                     # It was given up.
                     return
-                future.set_result(block)
+                if future is not None:
+                    future.set_result(block)
         except SourceError as exc:
             # Whoever waits hears the same of the next block.
             _logger.debug("Blocks that stand side by side were not fetched together: %s", exc)

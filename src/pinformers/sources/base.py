@@ -164,10 +164,10 @@ class Chain:
 
 
 def _held(source: Source, run: Run) -> Iterator[tuple[CID, bytes]]:
-    for cid in run.leaves:
+    for leaf in run.leaves:
         # One that is not there is asked for by itself, and its failure is told then.
         with suppress(SourceError):
-            yield cid, source.block(cid)
+            yield leaf.cid, source.block(leaf.cid)
 
 
 def _together(source: Source, run: Run) -> Iterator[tuple[CID, bytes]]:

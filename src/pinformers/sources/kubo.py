@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pinformers._errors import BlockNotFound, SourceError, SourceUnavailable
+from pinformers._errors import BlockMismatch, BlockNotFound, SourceError, SourceUnavailable
 from pinformers.ipfs.car import append_car, write_car
 from pinformers.ipfs.cid import CID, IDENTITY, Block
+from pinformers.ipfs.dag import Run
 from pinformers.ipfs.dagpb import MAX_BLOCK
 from pinformers.ipfs.layout import UNIXFS_V1_2025
 from pinformers.sources.kubo_rpc import NAME, Rpc, is_json
@@ -23,6 +25,7 @@ PAUSE = 30.0
 _READ = 1 << 20
 # CIDs in a URL: 60 bytes each, and Go's server takes a megabyte.
 _ARGUMENTS = 1000
+_logger = logging.getLogger("pinformers")
 T = TypeVar("T")
 
 
@@ -116,6 +119,15 @@ class KuboNode:
         except SourceError as exc:
             # As for has(): a file of its filestore that moved.
             raise BlockNotFound(NAME, exc.reason) from exc
+
+    def leaves(self, run: Run, *, timeout: float) -> Iterator[bytes]:
+        """Yield what its repo says are the leaves of a run, in order; ``timeout`` is for each wait, in seconds."""
+        options = {"arg": run.node, "offset": run.first, "length": run.last + 1 - run.first, "offline": True}
+        with self._rpc.stream("cat", wait=timeout, **options) as body:
+            for leaf in run.leaves:
+                yield body.read(leaf.size)
+            # The end, without which the connection is of no more use.
+            body.read(1)
 
     def import_car(self, blocks: Iterable[Block], roots: Sequence[CID]) -> None:
         """Store blocks as they come, and pin nothing."""
@@ -241,24 +253,42 @@ class KuboSource:
         self._node, self._swarm_timeout = node, swarm_timeout
         # Set whole, without a lock, which a fork could find held.
         self._away: tuple[float, str] = (0.0, "")
-        self._silent_until = 0.0
+        self._silent_until = self._alone_until = 0.0
+        self._delivers = False
+
+    def run(self, run: Run) -> Iterator[tuple[CID, bytes]]:
+        """Yield the verified leaves of a run, where the daemon's repo has them."""
+        if not self._delivers or time.monotonic() < max(self._alone_until, self._away[0]):
+            return
+        try:
+            for leaf, piece in zip(run.leaves, self._node.leaves(run, timeout=self._node_timeout), strict=True):
+                leaf.cid.verify(piece)
+                yield leaf.cid, piece
+        except (SourceError, BlockMismatch) as exc:
+            # Each is asked for by itself next, in the swarm too, and the daemon is judged by that.
+            self._alone_until = time.monotonic() + PAUSE
+            _logger.debug("%s did not deliver blocks together: %s", self._node.url, exc)
 
     def block(self, cid: CID) -> bytes:
-        """Return what it says is the block."""
+        """Return the verified block."""
         if cid.hash_code == IDENTITY:
             return cid.digest
         until, why = self._away
         if time.monotonic() < until:
             raise SourceUnavailable(NAME, why)
         try:
-            return self._block(cid)
+            block = self._block(cid)
+            cid.verify(block)
+            return block
         except SourceUnavailable as exc:
             self._away = time.monotonic() + PAUSE, exc.reason
             raise
 
     def _block(self, cid: CID) -> bytes:
         try:
-            return self._node.block(cid, offline=True, timeout=self._node_timeout)
+            block = self._node.block(cid, offline=True, timeout=self._node_timeout)
+            self._delivers = True
+            return block
         except BlockNotFound:
             if self._swarm_timeout <= 0:
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import ipaddress
 import json
 import os
@@ -10,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
@@ -29,7 +30,7 @@ from pinformers.sources.http import (
     owned,
     url_of_multiaddr,
 )
-from pinformers.sources.patience import renew
+from pinformers.sources.patience import Body, renew
 
 NAME = "kubo"
 _UNIX = "/unix/"
@@ -106,6 +107,12 @@ class Rpc:
         """Call ``command`` and return its whole answer, at most ``limit`` bytes; ``wait`` stands for the timeout."""
         with self._call(command, options, wait=wait) as answer:
             return _whole(command, answer, limit)
+
+    @contextmanager
+    def stream(self, command: str, *, wait: float = 0.0, **options: object) -> Iterator[BinaryIO]:
+        """Call ``command``, and have its answer to read from."""
+        with self._call(command, options, wait=wait) as answer:
+            yield cast(BinaryIO, io.BufferedReader(Body(answer), 1 << 16))
 
     def send(self, command: str, parts: Iterable[bytes], headers: str = "", **options: object) -> list[dict[str, Any]]:
         """Upload one file as it is made, part headers among it; return the objects that the daemon answers with.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import socket
 import time
-from http.client import HTTPResponse
+from http.client import HTTPException, HTTPResponse
 from typing import Any, cast
 
 import urllib3
+from urllib3.exceptions import ProtocolError
 
 # Below this many bytes a second a server counts as stalled, although bytes come.
 SLOWEST = 32 << 10
@@ -62,3 +63,25 @@ class _Limited(io.RawIOBase):
     def close(self) -> None:
         self._raw.close()
         super().close()
+
+
+class Body(io.RawIOBase):
+    """The body of an answer, read past urllib3, which copies each byte three times on its way to a buffer."""
+
+    def __init__(self, answer: urllib3.BaseHTTPResponse) -> None:
+        self._answer, self._inner = answer, cast(Any, answer)._original_response
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            size = int(self._inner.readinto(buffer))
+        except HTTPException as exc:
+            raise ProtocolError(str(exc)) from exc
+        if not size and self._inner.length:
+            raise ProtocolError(f"{self._inner.length} bytes are missing")
+        if not size:
+            # All of it was read: the connection is good for another request.
+            self._answer.release_conn()
+        return size

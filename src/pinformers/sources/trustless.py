@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import email.utils
-import http.client
 import io
 import time
 from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from urllib3 import BaseHTTPResponse, HTTPResponse
-from urllib3.exceptions import ProtocolError
 
 from pinformers._errors import BadCar, BadCID, BlockMismatch, Refusal
 from pinformers.ipfs.car import read_car
@@ -18,6 +16,7 @@ from pinformers.ipfs.cid import CID, Block
 from pinformers.ipfs.dag import Run
 from pinformers.ipfs.dagpb import MAX_BLOCK
 from pinformers.sources.http import Address, Connections, Exchange, discard, mapped
+from pinformers.sources.patience import Body
 
 RAW_TYPE = "application/vnd.ipld.raw"
 CAR_TYPE = "application/vnd.ipld.car"
@@ -57,7 +56,7 @@ class Gateway:
 
         It is not asked for another one after a failure, or where a block was missing.
         """
-        wanted = set(run.leaves)
+        wanted = {leaf.cid for leaf in run.leaves}
         try:
             for block in self._entity(run, connections, exchange):
                 if block.cid in wanted:
@@ -73,7 +72,7 @@ class Gateway:
         with self._open(path, CAR_TYPE, connections, exchange) as answer:
             # The node itself comes along.
             left = run.last + 1 - run.first + MAX_BLOCK
-            for block in self._read_car(answer, _Body(answer)):
+            for block in self._read_car(answer, Body(answer)):
                 left -= len(block.data)
                 if left < 0:
                     raise self._too_long()
@@ -177,29 +176,6 @@ class Gateway:
             # Nothing says where the answer was to end; http.client takes even a header cut short for a whole one.
             return Refusal(self.url, f"it sent other bytes than the block {cid}, or not all of them", "broken")
         return Refusal(self.url, f"it sent other bytes than the block {cid}", "lie")
-
-
-class _Body(io.RawIOBase):
-    """The body of an answer, read past urllib3, which copies each byte three times on its way to a buffer."""
-
-    def __init__(self, answer: BaseHTTPResponse) -> None:
-        self._answer = answer
-        self._inner = cast(Any, answer)._original_response
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            size = int(self._inner.readinto(buffer))
-        except http.client.HTTPException as exc:
-            raise ProtocolError(str(exc)) from exc
-        if not size and self._inner.length:
-            raise ProtocolError(f"{self._inner.length} bytes are missing")
-        if not size:
-            # All of it was read: the connection is good for another request.
-            self._answer.release_conn()
-        return size
 
 
 def retry_after(answer: BaseHTTPResponse) -> float | None:

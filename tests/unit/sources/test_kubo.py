@@ -18,6 +18,7 @@ import pytest
 
 from pinformers._errors import BlockNotFound, PinError, SourceError, SourceUnavailable
 from pinformers.ipfs import CID, Block
+from pinformers.ipfs.dag import Leaf, Run
 from pinformers.ipfs.dagpb import MAX_BLOCK
 from pinformers.sources.kubo import KuboNode, KuboSource
 from pinformers.sources.kubo_rpc import Rpc, url_of
@@ -576,3 +577,35 @@ def test_a_child_forked_in_the_middle_of_a_call_has_its_own_connections() -> Non
         assert os.waitpid(child, 0)[1] == 0
         go.set()
         busy.join()
+
+
+LEAVES = [bytes([number]) * 100 for number in range(4)]
+CIDS = [CID.raw(hashlib.sha256(leaf).digest()) for leaf in LEAVES]
+RUN = Run(ABSENT, tuple(Leaf(cid, 50 + 100 * number, 100) for number, cid in enumerate(CIDS)))
+
+
+@pytest.mark.parametrize("fault", ["", "a lie", "an early end", "a refusal", "no Kubo"])
+def test_leaves_that_stand_side_by_side_come_in_one_answer_or_one_by_one(fault: str) -> None:
+    def answer(ask: Ask) -> None:
+        if ask.command_name == "block/get":
+            ask.reply(BLOCK)
+        elif fault == "a refusal":
+            ask.reply(NOT_FOUND, 500)
+        elif fault == "no Kubo":
+            ask.reply(b"<html>", 404)
+        else:
+            whole = b"".join([LEAVES[0], bytes(100) if fault == "a lie" else LEAVES[1], *LEAVES[2:]])
+            ask.reply(whole[:250] if fault == "an early end" else whole)
+        if ask.command_name == "cat":
+            assert ask.query == {"arg": str(ABSENT), "offset": "50", "length": "400", "offline": "true"}
+
+    with stub(answer) as server:
+        source = KuboSource(KuboNode(server.url), swarm_timeout=0)
+        assert not list(source.run(RUN)), "nothing is known of the daemon yet"
+        assert source.block(CID_OF_BLOCK) == BLOCK
+        good = {"": 4, "a lie": 1, "an early end": 2}.get(fault, 0)
+        assert list(source.run(RUN)) == list(zip(CIDS, LEAVES, strict=True))[:good]
+        list(source.run(RUN))
+        # After a failure each is asked for by itself, for a while.
+        assert server.count("cat") == (1 if fault else 2)
+        assert source.block(CID_OF_BLOCK) == BLOCK
