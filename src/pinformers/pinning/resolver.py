@@ -190,9 +190,11 @@ class Resolver:
         if OID.fullmatch(name):
             return name
         # Whoever noted the branch last is right: the hub's client that followed it, or `pinformers pin`.
-        path = self._cache(repo, repo_type, cache_dir).ref_path(name)
-        known = [ref for ref in (self.catalog.ref(repo, name, repo_type), read_ref(path)) if ref is not None]
-        return max(known, key=lambda ref: ref[1])[0] if known else None
+        ours = self.catalog.ref(repo, name, repo_type)
+        noted = read_ref(self._cache(repo, repo_type, cache_dir).ref_path(name))
+        if ours is not None and (noted is None or noted[1] <= ours[1] or self._is_folder(repo, name, repo_type)):
+            return ours[0]
+        return noted[0] if noted is not None else None
 
     def bind(self, pin: Pin, revision: str, sources: Sequence[Source], *, cache_dir: str | None = None) -> PinnedRepo:
         """Return ``pin`` with ``sources`` of its own, and without the hub."""
@@ -211,7 +213,9 @@ class Resolver:
             with self._noted(repo):
                 self._missed(repo, repo_type, commit, names)
                 cache = self._cache(repo, repo_type, str(Path(folder).parent))
-                self._note(Job(repo, repo_type, commit, cache.cache_dir, _seen_at(cache, revision, commit)))
+                seen = _seen_at(cache, revision, commit)
+                seen = {name: ns for name, ns in seen.items() if not self._is_folder(repo, name, repo_type)}
+                self._note(Job(repo, repo_type, commit, cache.cache_dir, seen))
 
     def listed(self, repo: str, commit: str, *, repo_type: str, entries: Sequence[object]) -> None:
         """Keep the complete tree of a commit."""
@@ -242,6 +246,12 @@ class Resolver:
         return model if found is None else found.pin.repo
 
     # -- inner ------------------------------------------------------------------------------------------------
+
+    def _is_folder(self, repo: str, revision: str, repo_type: str) -> bool:
+        """Whether a folder was given this name: what the hub has by the same name is another model."""
+        ours = self.catalog.ref(repo, revision, repo_type)
+        pin = self.catalog.pin(repo, ours[0], repo_type) if ours is not None else None
+        return pin is not None and pin.origin == "folder"
 
     def _by_commit(self, found: PinnedRepo) -> PinnedRepo:
         holder = self.lookup.holder(found.pin, found.commit) if found.holder else ""

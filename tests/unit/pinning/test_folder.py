@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pin_rooms import FILES, REPO, make_resolver, write_folder
+from hub_stub import HubStub
+from pin_rooms import FILES, REPO, fill_cache, make_resolver, write_folder
 from pinformers._errors import PinError
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog
@@ -164,6 +165,25 @@ def test_a_folder_pinned_now_wins_over_a_ref_of_tomorrow(resolver: Resolver, fol
     os.utime(ref, ns=(tomorrow, tomorrow))
     pin = pin_folder(resolver, folder, REPO).pin
     assert resolver.commit(REPO, None) == pin.commit
+
+
+def test_a_branch_stays_at_the_folder_whoever_follows_the_hub_later(
+    hub: HubStub, resolver: Resolver, folder: Path, tmp_path: Path
+) -> None:
+    """Plain huggingface_hub has followed a repo of the same name."""
+    pin = pin_folder(resolver, folder, REPO).pin
+    commit = fill_cache(hub, Path(resolver.default_cache))
+    assert resolver.commit(REPO, None) == pin.commit
+    assert RepoCache(resolver.default_cache, REPO).ref_path("main").read_text() == commit
+    found = tmp_path / "hub" / "models--org--model" / "snapshots" / commit / "config.json"
+    resolver.seen(REPO, None, [str(found)], repo_type="model")
+    assert resolver.recorder.flush()
+    assert resolver.catalog.refs(REPO) == {"main": pin.commit}
+    assert resolver.commit(REPO, None) == pin.commit
+    # What the hub has is pinned by its commit, and by a command it takes the branch.
+    assert resolver.catalog.pin(REPO, commit) is not None
+    resolver.catalog.set_ref(REPO, "main", commit)
+    assert resolver.commit(REPO, None) == commit
 
 
 def test_a_pin_is_brought_and_removed_by_one_at_a_time(

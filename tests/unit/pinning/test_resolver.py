@@ -71,13 +71,16 @@ def test_a_ref_of_the_hub_client_is_never_overwritten(hub: HubStub, resolver: Re
     assert found.commit == mine.commit
 
 
-def test_whoever_noted_main_last_is_right(hub: HubStub, resolver: Resolver, tmp_path: Path, pinned: PinnedRepo) -> None:
+def test_whoever_noted_main_last_is_right(hub: HubStub, resolver: Resolver, tmp_path: Path) -> None:
+    """A folder was given its name, which stays its own: see test_folder."""
+    first = fill_cache(hub, tmp_path / "hub")
+    snapshots = tmp_path / "hub" / "models--org--model" / "snapshots"
+    resolver.seen(REPO, None, [str(snapshots / first / "config.json")], repo_type="model")
+    assert resolver.recorder.flush()
     time.sleep(0.02)
-    pinned.cache.ref_path("main").unlink()
-    commit = fill_cache(hub, tmp_path / "hub")
-    assert commit != pinned.commit
+    assert fill_cache(hub, tmp_path / "hub", {"config.json": b"{}"}) != first
     assert resolver.find(REPO, None) is None
-    assert resolver.find(REPO, pinned.commit) is not None
+    assert resolver.find(REPO, first) is not None
 
 
 def test_a_hit_reads_no_byte_and_takes_no_lock(pinned: PinnedRepo, resolver: Resolver) -> None:
