@@ -63,7 +63,11 @@ PINS = st.builds(
 def locks(draw: st.DrawFn) -> Lock:
     pins = {(pin.repo, revision): pin for pin, revision in draw(st.lists(st.tuples(PINS, REVISIONS), max_size=3))}
     # One commit of a repo is one folder.
-    return Lock({key: dataclasses.replace(pin, commit=f"{n:x}" * 40) for n, (key, pin) in enumerate(pins.items())})
+    commits = [
+        f"{n:x}" * 40 if pin.origin == "hub" else pin.directory().cid.digest.hex()[:40]
+        for n, pin in enumerate(pins.values())
+    ]
+    return Lock({key: dataclasses.replace(pins[key], commit=commit) for key, commit in zip(pins, commits, strict=True)})
 
 
 @settings(deadline=None)

@@ -46,6 +46,12 @@ def for_others(pin: Pin) -> Pin:
     return dataclasses.replace(pin, info=info, learned="")
 
 
+def check_origin(pin: Pin) -> None:
+    """Raise ValueError for a pin of a folder whose commit is not the folder's: it may be one that the hub keeps."""
+    if pin.origin == "folder" and pin.commit != pin.directory().cid.digest.hex()[:40]:
+        raise ValueError(f"it is said to be a folder, and {pin.commit} is not the commit of its files")
+
+
 def foreign_info(said: object) -> Mapping[str, Any] | None:
     """Keep of another's words about a model what ``for_others`` writes: nobody else says that a model is open to all.
 

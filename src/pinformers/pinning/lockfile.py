@@ -13,7 +13,7 @@ from typing import Any
 from pinformers._errors import BadCID, BadLock, PinError
 from pinformers.ipfs.cid import CID, RAW, SHA2_256
 from pinformers.ipfs.layout import dag_size
-from pinformers.pinning.access import for_others, foreign_info
+from pinformers.pinning.access import check_origin, for_others, foreign_info
 from pinformers.pinning.pin import (
     OID,
     Hub,
@@ -279,6 +279,10 @@ class _Lines:
             raise BadLock(self._label, line, f"{exc.subject}: {exc.advice}") from exc
         if found != wanted:
             raise BadLock(self._label, line, f"the root of the files below is {found}, and not {wanted}")
+        try:
+            check_origin(pin)
+        except ValueError as exc:
+            raise BadLock(self._label, entry.lines["origin"], str(exc)) from exc
         if self._roots.setdefault((pin.repo, pin.commit), found) != found:
             raise BadLock(self._label, line, f"{pin.repo} has another root at the same commit above")
         self._pins[entry.repo, entry.revision] = pin

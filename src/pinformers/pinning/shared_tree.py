@@ -19,7 +19,7 @@ from pinformers.ipfs.cid import CID, Block
 from pinformers.ipfs.dag import Fetch, list_directory, read_block, read_file
 from pinformers.ipfs.dagpb import MAX_DEPTH, Link, Node, parse_node
 from pinformers.ipfs.unixfs import Entry, FileHasher, build_directory
-from pinformers.pinning.access import for_others, foreign_info
+from pinformers.pinning.access import check_origin, for_others, foreign_info
 from pinformers.pinning.pin import Pin, check_commit, check_repo, check_revision
 from pinformers.pinning.records import MALFORMED, Json
 from pinformers.pinning.times import iso, moment
@@ -259,7 +259,9 @@ def read_pin(value: Mapping[str, Any], repo: str, commit: str) -> Pin:
 def foreign_pin(value: Mapping[str, Any]) -> Pin:
     """Read a pin of another machine, without what it may not say; raises PinError or one of MALFORMED."""
     _check_words(value)
-    return dataclasses.replace(Pin.from_json({**value, "info": foreign_info(value["info"])}), learned="")
+    pin = Pin.from_json({**value, "info": foreign_info(value["info"])})
+    check_origin(pin)
+    return dataclasses.replace(pin, learned="")
 
 
 def _check_words(value: Mapping[str, Any]) -> None:

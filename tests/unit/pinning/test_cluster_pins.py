@@ -255,6 +255,7 @@ RECORDS: dict[str, tuple[bytes, str]] = {
     "another repo": (text(repo="org/other"), "is said to be"),
     "another commit": (text(commit="e" * 40), "is said to be"),
     "a dataset": (text(repo_type="dataset"), "is said to be"),
+    "a folder with a commit of the hub": (text(origin="folder"), "is not the commit of its files"),
     "other files": (text(files={"a.json": pinned(b"b").to_json()}), "holds another model than its pin.json describes"),
     "a root of its own": (
         text(origin="ipfs", root=WHOLE.root, files={"a.json": pinned(b"b").to_json()}),

@@ -215,6 +215,7 @@ FAULTS: dict[str, tuple[Change, int, str]] = {
     "no CID": (put(5, "  root hello"), 5, "'hello' is not a CID"),
     "another root": (put(5, f"  root {CONFIG.cid}"), 5, "the root of the files below is bafy"),
     "an unknown origin": (put(6, "  origin swarm"), 6, "origin is hub or folder, not 'swarm'"),
+    "a folder with a commit of the hub": (put(6, "  origin folder"), 6, "it is said to be a folder, and bbb"),
     "neither yes nor no": (put(7, "  listed maybe"), 7, "listed is yes or no, not 'maybe'"),
     "info that is no JSON": (put(8, "  info {"), 8, "info is a JSON object"),
     "info that is no object": (put(8, "  info []"), 8, "info is a JSON object"),

@@ -175,6 +175,7 @@ REFUSED: dict[str, object] = {
     "no time zone": changed(pinned_at="2026-11-20T12:00:00"),
     "half a surrogate": changed(files={"\ud800": with_file()["files"]["config.json"]}),
     "a folder of ipfs": changed(origin="ipfs"),
+    "a folder with a commit of the hub": changed(origin="folder"),
     "a list": [1],
     "nothing": None,
 }
