@@ -16,15 +16,15 @@ from pinformers.ipfs.cid import CID
 from pinformers.pinning.access import Gate
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.catalog_blocks import AnySource
-from pinformers.pinning.following import FetchRecord, Following, ask_all
 from pinformers.pinning.lookup import Found, Shelf
 from pinformers.pinning.offering import Publish
 from pinformers.pinning.pin import Pin
-from pinformers.pinning.publishing import Published, publish
 from pinformers.sources.base import Source
 
 if TYPE_CHECKING:
     from pinformers.pinning.cluster_pins import ClusterShelf
+    from pinformers.pinning.following import FetchRecord, Following
+    from pinformers.pinning.publishing import Published
     from pinformers.sources.kubo import KuboNode
 
 _logger = logging.getLogger("pinformers")
@@ -65,6 +65,9 @@ class Sharing:
     @property
     def following(self) -> Following:
         """The catalogs that are followed."""
+        # deferred: most loads follow none, and each of these rooms is a millisecond of every process.
+        from pinformers.pinning.following import Following
+
         with self._lock:
             if self._following is None:
                 folder = self.catalog.state_dir / "catalogs"
@@ -110,6 +113,9 @@ class Sharing:
 
     def resolve_name(self, name: str) -> CID:
         """Return what an IPNS name points to: by the newest of the valid records that are delivered."""
+        # deferred: as above.
+        from pinformers.pinning.following import ask_all
+
         answers = list(ask_all(self.record_sources(), name))
         records = [answer[0] for answer in answers if isinstance(answer, tuple)]
         found = [record for record in records if record.validity.timestamp() > time.time()]
@@ -154,6 +160,9 @@ class Sharing:
 
     def publish(self, pin: Pin, node: KuboNode | None = None) -> Published:
         """Give a pin to the daemon, and to the cluster where one is named."""
+        # deferred: as above.
+        from pinformers.pinning.publishing import publish
+
         node = node or kubo_node(self._settings)
         done = publish(self.catalog, pin, node)
         if self._settings.cluster_api is not None and pin.repo_type == "model" and pin.origin != "ipfs":

@@ -17,7 +17,7 @@ from cluster_stub import ClusterStub, cluster_stub
 from ipfs_data import MemoryStore
 from ipns_data import ed25519_key, record
 from pinformers._composition import build_resolver, build_sharing
-from pinformers._errors import PinError, SourceError
+from pinformers._errors import BlockMismatch, PinError, SourceError
 from pinformers._settings import Settings
 from pinformers._sharing import Sharing, kubo_node
 from pinformers.ipfs import CID
@@ -233,7 +233,8 @@ def test_the_daemon_is_asked_as_the_settings_say(
     given = {"kubo_api": f"https://{daemon.host}", "kubo_token": "s3cret", "ca_bundle": certificate[0]}
     assert kubo_node(settings(**given)).version() == "0.43.0"
     (source,) = share(**given, sources=("kubo",), swarm_timeout=3.25).sources
-    assert source.block(NEW) == b'{"Version": "0.43.0"}'
+    with pytest.raises(BlockMismatch):
+        source.block(NEW)
     assert "timeout=3.250s" in daemon.paths[-1]
     assert {headers["authorization"] for headers in daemon.headers} == {"Bearer s3cret"}
 

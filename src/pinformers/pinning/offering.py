@@ -11,7 +11,6 @@ from typing import TypeAlias
 from pinformers._errors import PinformersError
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.pin import Pin
-from pinformers.pinning.publishing import published
 from pinformers.pinning.records import only_while
 
 _logger = logging.getLogger("pinformers")
@@ -187,6 +186,9 @@ class Offers:
 
     def _lacks(self, pin: Pin) -> bool:
         """Whether others lack a pin that could be offered: all its files were here, and not as they are published."""
+        # deferred: a load out of the hub cache offers nothing that was not loaded before.
+        from pinformers.pinning.publishing import published
+
         known = published(self._catalog, pin)
         here = {path for place in self._catalog.places(pin) for path in place.files}
         return (known is None or known.root != pin.root) and here >= set(pin.files)
