@@ -38,7 +38,9 @@ class Repairs:
 def verify(models: Sequence[str], *, mend: bool, as_json: bool) -> int:
     """Hash every pinned file again and, when the user says so, repair the bad ones."""
     resolver = opened()
-    pins = [pin for model in models for pin in chosen(resolver, model)] if models else list(resolver.catalog.pins())
+    named = [pin for model in models for pin in chosen(resolver, model)] if models else resolver.catalog.pins()
+    # A first load that was killed leaves what the hub said of the model, and no file that could be wrong.
+    pins = [pin for pin in named if pin.files]
     with progress_bar("Hashing", quiet=as_json) as bar:
         bar.begin(sum(bytes_to_check(resolver.catalog, pin) for pin in pins))
         cache_dir = resolver.default_cache

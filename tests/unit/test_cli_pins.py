@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -49,6 +50,11 @@ def test_verify_where_no_file_has_arrived_says_what_brings_them(tmp_path: Path) 
         assert result.stderr.startswith("1 model is pinned, and no file has arrived yet; ")
         assert f"`pinformers pin {REPO}`" in result.stderr
     assert invoke("verify", "--json", code=1).stderr == ""
+
+
+def test_verify_finds_nothing_wrong_with_a_pin_that_names_no_file(tmp_path: Path) -> None:
+    make_resolver(tmp_path).catalog.add(dataclasses.replace(PIN, files={}, listed=False))
+    assert invoke("verify").stderr == ""
 
 
 def test_a_lockfile_that_was_found_above_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
