@@ -146,7 +146,7 @@ class Answers:
             call = Call(original, args, kwargs, repo="repo_id")
             resolver, pinned = self._ask(call)
             if pinned is not None and pinned.info is not None and not _asks_more(call):
-                return hub_types.model_info(str(call.repo), pinned)
+                return hub_types.repo_info(str(call.repo), "model", pinned)
             hub_types.forbid(call.repo, pinned or resolver)
             info = original(*args, **kwargs)
             if resolver is not None and info.sha is not None:

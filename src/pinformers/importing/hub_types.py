@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 
 from pinformers.importing.calls import Call
 from pinformers.importing.protocols import Listing, Pinned, Resolver
+from pinformers.importing.tasks import task_of
 
 _FILE = re.compile(
     r"(?P<type>datasets/|spaces/)?(?P<repo>[^/]+(?:/[^/]+)?)/resolve/(?P<revision>[^/?]+)/(?P<path>[^?]+)"
@@ -38,14 +39,10 @@ def resolved_for(call: Call) -> bool:
 def forbid(repo: object, answer: Pinned | Resolver | None) -> None:
     """Raise what the hub's client raises in offline mode, where the hub may not be asked."""
     if answer is not None and not answer.hub_allowed:
-        error = sys.modules["huggingface_hub"].errors.OfflineModeIsEnabled
+        error, commit = sys.modules["huggingface_hub"].errors.OfflineModeIsEnabled, getattr(answer, "commit", None)
+        if isinstance(commit, str):
+            raise error(f"{repo} is pinned at {commit}; its pin does not say this, and the hub is not asked.")
         raise error(f"No pin answers for {repo}, and the settings of pinformers do not let the hub be asked.")
-
-
-def model_info(repo: str, pinned: Pinned) -> Any:
-    api = importlib.import_module("huggingface_hub.hf_api")
-    siblings = [{"rfilename": path} for path in sorted(pinned.listing or ())]
-    return api.ModelInfo(**{**(pinned.info or {}), "id": repo, "sha": pinned.commit, "siblings": siblings})
 
 
 def children(listing: Collection[str], folder: str) -> list[str]:
@@ -146,12 +143,12 @@ def raise_absent(
 
 
 def repo_info(repo: str, repo_type: str, pinned: Pinned) -> Any:
-    """Answer what a repo is, as far as its pin knows; None where not even its files are known."""
-    if pinned.listing is None:
-        return None
+    """Answer what a repo is, as far as its pin knows."""
     kind = getattr(importlib.import_module("huggingface_hub.hf_api"), f"{repo_type.capitalize()}Info")
-    siblings = [{"rfilename": path} for path in sorted(pinned.listing)]
+    siblings = [{"rfilename": path} for path in sorted(pinned.listing or ())]
     said = {name: value for name, value in (pinned.info or {}).items() if value is not None}
+    if "pipeline_tag" not in said and (task := task_of(said.get("config"))) is not None:
+        said["pipeline_tag"] = task
     return kind(**{**said, "id": repo, "sha": pinned.commit, "siblings": siblings})
 
 

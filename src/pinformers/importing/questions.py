@@ -167,7 +167,9 @@ class Questions:
                 return info
 
             def answer(pinned: Pinned) -> Any:
-                return None if details else hub_types.repo_info(str(call.repo), repo_type, pinned)
+                if details or pinned.listing is None:
+                    return None
+                return hub_types.repo_info(str(call.repo), repo_type, pinned)
 
             return self._question(_about(call, repo_type), ask, answer, more=True)
 

@@ -19,7 +19,7 @@ from pinformers.ipfs.dag import Leaf, known_leaves, leaf_block
 from pinformers.ipfs.layout import dag_size
 from pinformers.ipfs.tensors import Chunking
 from pinformers.ipfs.unixfs import FileDag, hash_file
-from pinformers.pinning.access import CARD_WORDS, foreign_info
+from pinformers.pinning.access import CARD_WORDS
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog, Place, Stat
 from pinformers.pinning.pin import Hub, Pin, PinnedFile, pointer_id
@@ -296,23 +296,6 @@ def folder_nodes(catalog: Catalog, pin: Pin) -> tuple[Block, ...]:
     # Of a pin that is one file, the blocks at this place are the file's own.
     alone = any(file.cid == pin.root_cid for file in pin.files.values())
     return () if alone else kept_blocks(catalog.dag_path(pin.root_cid))
-
-
-def read_card(path: Path) -> Mapping[str, Any] | None:
-    """Read from a model card what the hub would say of the model."""
-    if not path.is_file():
-        return None
-    # deferred: an import of half a second that few calls need.
-    from huggingface_hub.repocard import metadata_load
-    from yaml import YAMLError  # type: ignore[import-untyped]
-
-    try:
-        said = metadata_load(path) or {}
-        # Words of other types would make a pin that no other machine reads.
-        return foreign_info({name: said[name] for name in CARD_WORDS if name in said}) or None
-    except (ValueError, YAMLError) as exc:
-        _logger.warning("The model card %s cannot be read (%s) and counts as none.", path, exc)
-        return None
 
 
 def keep_blocks(catalog: Catalog, cid: CID, nodes: tuple[Block, ...]) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pinformers._errors import PinError
 from pinformers.ipfs.unixfs import FileDag, hash_file
-from pinformers.pinning.adoption import keep_blocks, read_card
+from pinformers.pinning.adoption import keep_blocks
+from pinformers.pinning.cards import read_card
 from pinformers.pinning.catalog import Catalog, after, read_ref
 from pinformers.pinning.checking import check_file, mend
 from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision, pointer_id

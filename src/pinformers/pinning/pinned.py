@@ -15,6 +15,7 @@ from pinformers._errors import BadContent, PinError, SourceError
 from pinformers.pinning.access import Gate
 from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.cache import RepoCache
+from pinformers.pinning.cards import own_account, read_card
 from pinformers.pinning.catalog import Catalog, Place, Stat, read_ref
 from pinformers.pinning.early import Asked, Early, Given, Guard, expected, weights
 from pinformers.pinning.fetching import Fetched, copy_file, fetch_file
@@ -82,8 +83,18 @@ class PinnedRepo:
 
     @property
     def info(self) -> Mapping[str, Any] | None:
-        """What the hub said of the model, or None."""
-        return self.pin.info
+        """What the hub said of the model, or None; one that is not from there says it itself."""
+        if self.pin.origin == "hub":
+            return self.pin.info
+        names = ("config.json",) if self.pin.info is not None else ("config.json", "README.md")
+        config, card = (self.cache.file(self.commit, name) for name in ("config.json", "README.md"))
+        try:
+            if self.deliver([name for name in names if name in self.pin.files]):
+                return own_account(read_card(card) if self.pin.info is None else self.pin.info, config)
+        except PinError as exc:
+            # A tokenizer asks whether its model is one of Mistral's; nothing hangs on the answer.
+            self._means.ledger.warn_once(exc.subject, "%s", exc)
+        return self.pin.info or {}
 
     @property
     def hub_allowed(self) -> bool:

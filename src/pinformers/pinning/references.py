@@ -8,16 +8,16 @@ import re
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pinformers._errors import BadCID, BadContent, PinError, PinformersError, SourceError
 from pinformers.ipfs.cid import CID, DAG_PB, RAW, SHA2_256, Block
 from pinformers.ipfs.dag import list_directory, read_block, walk_directory
 from pinformers.ipfs.dagpb import MAX_BLOCK, parse_node
-from pinformers.pinning.adoption import keep_blocks, read_card
+from pinformers.pinning.adoption import keep_blocks
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.ledger import Ledger
@@ -298,18 +298,6 @@ class ReferredRepo(PinnedRepo):
     def __init__(self, pin: Pin, means: Means, cache: RepoCache, reference: str) -> None:
         super().__init__(pin, means, cache, "main")
         self.reference = reference
-
-    @property
-    def info(self) -> Mapping[str, Any] | None:
-        """What the model card says: there is no hub that could say it."""
-        if "README.md" not in self.pin.files:
-            return {}
-        try:
-            self.deliver(["README.md"])
-        except PinError as exc:
-            # A tokenizer asks whether its model is one of Mistral's; nothing hangs on the answer.
-            self._means.ledger.warn_once(exc.subject, "%s", exc)
-        return read_card(self.cache.file(self.commit, "README.md")) or {}
 
     def _fall_back(self, path: str, why: str) -> bool:
         raise PinError(f"{self.reference}/{path}", f"it cannot be loaded: {why}")

@@ -14,10 +14,11 @@ from pinformers._errors import BadCar, BadContent, PinError, SourceError
 from pinformers.ipfs.cid import CID, RAW, Block
 from pinformers.ipfs.dag import read_block, read_file, walk_directory
 from pinformers.ipfs.dagpb import parse_node
-from pinformers.pinning.adoption import keep_blocks, read_card
+from pinformers.pinning.adoption import keep_blocks
 from pinformers.pinning.archive import Progress
 from pinformers.pinning.cache import PART, RepoCache, check_room
 from pinformers.pinning.car_blocks import CarBlocks, Recut, spool
+from pinformers.pinning.cards import read_card
 from pinformers.pinning.catalog import Catalog, Place, after, read_ref
 from pinformers.pinning.checking import check_file, mend
 from pinformers.pinning.folder import SKIPPED, check_whole, pinned_file

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -184,6 +185,25 @@ def test_a_branch_stays_at_the_folder_whoever_follows_the_hub_later(
     assert resolver.catalog.pin(REPO, commit) is not None
     resolver.catalog.set_ref(REPO, "main", commit)
     assert resolver.commit(REPO, None) == commit
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        (None, {"library_name": "transformers"}),
+        (
+            b"---\npipeline_tag: x\nlibrary_name: y\ntags: [z]\n---\n",
+            {"pipeline_tag": "x", "library_name": "y", "tags": ["z"]},
+        ),
+    ],
+)
+def test_a_folder_says_what_it_is_by_its_card_and_its_config(
+    resolver: Resolver, folder: Path, card: bytes | None, said: dict[str, object]
+) -> None:
+    config = {"architectures": ["BertModel"], "model_type": "bert", "hidden_size": 4}
+    write_folder(folder, {"config.json": json.dumps(config).encode(), **({"README.md": card} if card else {})})
+    pinned = pin_folder(resolver, folder, REPO)
+    assert pinned.info == {"config": {"architectures": ["BertModel"], "model_type": "bert"}, **said}
 
 
 def test_a_pin_is_brought_and_removed_by_one_at_a_time(

@@ -556,14 +556,15 @@ def test_removal_takes_the_blocks_of_its_folders_too(room: Room) -> None:
 
 
 def test_the_model_card_says_what_the_hub_would(v0: Room) -> None:
-    assert v0.refer().info == {"pipeline_tag": "fill-mask"}
+    config = {"library_name": "transformers", "config": {"model_type": "bert"}}
+    assert v0.refer().info == {"pipeline_tag": "fill-mask", **config}
     assert v0.refer(f"ipfs://{v0.root}/onnx").info == {}
 
 
 def test_a_broken_model_card_counts_as_none(v0: Room, caplog: pytest.LogCaptureFixture) -> None:
     (v0.folder / "model" / "README.md").write_text("---\n- a\n- list: [\n---\n")
     root = add_folder(v0.folder / "model", v0.source.blocks)
-    assert v0.refer(f"ipfs://{root}").info == {}
+    assert v0.refer(f"ipfs://{root}").info == {"library_name": "transformers", "config": {"model_type": "bert"}}
     assert "counts as none" in caplog.text
 
 
