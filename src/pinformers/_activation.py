@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from pinformers import _gate, _logging, _metadata, _waiting
+from pinformers._asking import asking
 from pinformers._errors import SettingsError
 from pinformers.importing.hook import PACKAGE, ImportHook
 from pinformers.importing.swaps import executing
@@ -202,8 +203,7 @@ class _State:
         top = self.top
         if top is None or top.known is None or self.aside:
             return False
-        hub = sys.modules.get("pinformers.pinning.hub")
-        return top.known.settings.scope == "hub" and not (hub is not None and hub.asking())
+        return top.known.settings.scope == "hub" and not asking()
 
     def _wants_hub(self, handle: Handle) -> bool:
         try:

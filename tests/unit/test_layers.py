@@ -9,6 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "pinformers"
 FLOORS = {
+    "_asking": 0,
     "_errors": 0,
     "_settings": 0,
     "_gate": 0,

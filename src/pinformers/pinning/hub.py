@@ -5,20 +5,14 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any, Literal
 
+from pinformers._asking import we_ask
 from pinformers._errors import PinError
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.records import reason
 
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG)
-_ASKING: ContextVar[bool] = ContextVar("pinformers_asking", default=False)
-
-
-def asking() -> bool:
-    """Whether it is ourselves who ask the hub: what it says is then not to be answered from a pin."""
-    return _ASKING.get()
 
 
 def download_file(pin: Pin, path: str, cache_dir: str) -> None:
@@ -71,16 +65,14 @@ def hub_errors(repo: str, cache_dir: str = "") -> Iterator[None]:
 
     # Its HTTP client is requests, httpx or httpx2 by version, whose errors are no OSError in the latter two.
     errors: tuple[type[Any], ...] = (OSError, ValueError, *HfHubHTTPError.__bases__)
-    token = _ASKING.set(True)
     try:
-        yield
+        with we_ask():
+            yield
     except errors as exc:
         if isinstance(exc, OSError) and exc.errno in _OF_THE_DISK:
             where = exc.filename or cache_dir or "the hub cache"
             raise PinError(repo, f"it cannot be written to {where} ({reason(exc)})") from exc
         raise PinError(repo, _advice(exc)) from exc
-    finally:
-        _ASKING.reset(token)
 
 
 def _advice(exc: BaseException) -> str:
