@@ -16,11 +16,12 @@ pytestmark = pytest.mark.torch
 PROGRAM = """
 import json, sys
 import pinformers
-from pinformers.pinning import pinned
+from pinformers.pinning.early import weights
+from pinformers.pinning.pinned import PinnedRepo
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertModel, pipeline
 
-wanted, asked = pinned.weights, []
-pinned.weights = lambda paths: asked.append(wanted(paths)) or asked[-1]
+begin, asked = PinnedRepo._begin, []
+PinnedRepo._begin = lambda repo, paths: asked.append(weights(repo.pin.files)) or begin(repo, paths)
 
 def during(load, *args):
     asked.clear()
