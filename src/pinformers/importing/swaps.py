@@ -51,6 +51,8 @@ class Swaps:
         _, original = self._originals.get(_key(namespace(module).get(name)), (None, None))
         if type(original) is FunctionType:
             wrapper = stand_in(original, wrap(original))
+            # pickle looks a function up by what it says of itself, and finds another one in the original's home.
+            wrapper.__module__, wrapper.__qualname__ = module.__name__, name
             self._originals[_key(wrapper)] = (wrapper, original)
             self._write(module, name, wrapper)
 

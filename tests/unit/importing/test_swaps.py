@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -178,6 +179,7 @@ def test_one_module_may_have_another_wrapper(module: Callable[..., ModuleType], 
     assert (home.ask(), user.ask()) == ("wrapped original", "here original")
     swaps.place(loaded())
     assert user.ask() == "here original"
+    assert pickle.loads(pickle.dumps(user.ask)) is user.ask
     swaps.undo()
     assert home.ask is user.ask is ask
 
