@@ -195,8 +195,12 @@ class Adoption:
             dag = hash_file(target, git=git, progress=watch.progress, stop=watch.stop, chunking=self._chunking)
         else:
             dag = hash_pinned(self._catalog, pinned, target, watch, git=git)
+        after = signature(target)
+        if after is None:
+            # Deleted meanwhile: there is nothing to pin, and nothing wrong.
+            return None
         problem = _contradiction(dag, hub) or (departure(self._catalog, pinned, dag, target) if pinned else None)
-        if problem is None and signature(target) != before:
+        if problem is None and after != before:
             problem = "it changed while it was read"
         if problem is not None:
             watch.rejected[path] = problem

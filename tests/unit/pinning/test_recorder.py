@@ -108,19 +108,26 @@ def test_what_is_deleted_before_it_is_recorded_is_no_trouble_and_does_not_come_b
     assert caplog.text == ""
 
 
+@pytest.mark.parametrize("name", ["pinformers", "hub"])
 def test_what_is_deleted_while_it_is_recorded_does_not_come_back(
-    catalog: Catalog, tmp_path: Path, commit: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    catalog: Catalog,
+    tmp_path: Path,
+    commit: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def deleted(*args: object, **kwargs: object) -> object:
-        shutil.rmtree(catalog.state_dir)
-        return hash_file(*args, **kwargs)  # type: ignore[arg-type]
+        found = hash_file(*args, **kwargs)  # type: ignore[arg-type]
+        shutil.rmtree(tmp_path / name)
+        return found
 
     monkeypatch.setattr("pinformers.pinning.adoption.hash_file", deleted)
     recorder = Recorder(catalog)
     recorder.add(job(tmp_path, commit))
     assert recorder.flush(30)
     recorder.close()
-    assert not catalog.state_dir.exists()
+    assert not (tmp_path / name).exists()
     assert caplog.text == ""
 
 
