@@ -1,6 +1,8 @@
-"""The place of our finder on ``sys.meta_path`` while nothing was asked for that it patches; imports nothing."""
+"""The place of our finder on ``sys.meta_path`` while nothing was asked for that it patches; imports nothing more."""
 
 from __future__ import annotations
+
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,7 +12,12 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Finds(Protocol):
-        """A finder of modules (PEP 451)."""
+        """A finder of modules (PEP 451) that takes the place of another."""
+
+        @property
+        def installed(self) -> bool: ...
+
+        def install(self, instead_of: object = None) -> None: ...
 
         def find_spec(
             self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -30,8 +37,15 @@ class Waiting:
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Answer as our finder does."""
-        finder = self._started() if fullname in self._packages else None
-        return None if finder is None else finder.find_spec(fullname, path, target)
+        finder = self._started() if fullname.partition(".")[0] in self._packages else None
+        if finder is None:
+            return None
+        if any(one is self for one in sys.meta_path):
+            # Somebody has put back a list that was saved before our finder came.
+            if finder.installed:
+                return None
+            finder.install(self)
+        return finder.find_spec(fullname, path, target)
 
 
 finder: Waiting | None = None

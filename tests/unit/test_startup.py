@@ -136,6 +136,31 @@ print(pinformers.get_status()["applied"])
     assert python(code, {**fake, "PINFORMERS": "1"}).stdout.split() == ["True", "False"]
 
 
+def test_a_list_that_was_saved_before_it_came_may_be_put_back(fake: dict[str, str]) -> None:
+    """As pytest does around a test, and monkeypatch."""
+    code = """
+import sys
+saved = [*sys.meta_path]
+import transformers
+def ask():
+    try: import transformers.nothing
+    except ImportError: pass
+sys.meta_path[:] = saved
+ask()
+import pinformers
+status = pinformers.get_status()
+print(status["applied"], status["displaced"], [type(one).__name__ for one in sys.meta_path].count("Finder"))
+sys.meta_path[:] = saved
+sys.meta_path.insert(1, pinformers._activation.finder())
+ask()
+print([type(one).__name__ for one in sys.meta_path][:2])
+pinformers.disable()
+ask()
+"""
+    done = python(code, {**fake, "PINFORMERS": "1"})
+    assert done.stdout.splitlines() == ["True False 1", "['Waiting', 'Finder']"], done.stderr
+
+
 def test_threads_that_come_first_together_start_it_once(fake: dict[str, str]) -> None:
     code = """
 import sys, threading

@@ -113,15 +113,20 @@ class Finder:
         """Put this finder first, once, or in the place of another; where that one was taken away, nowhere."""
         mine = cast("MetaPathFinder", self)
         if instead_of is not None:
-            sys.meta_path[:] = [mine if cast(object, finder) is instead_of else finder for finder in sys.meta_path]
+            for position in self._positions(instead_of):
+                sys.meta_path[position] = mine
         elif not self.installed:
             sys.meta_path.insert(0, mine)
 
     def remove(self) -> None:
         """Take this finder, and no other, out of ``sys.meta_path``."""
-        sys.meta_path[:] = [finder for finder in sys.meta_path if cast(object, finder) is not self]
+        for position in reversed(self._positions(self)):
+            del sys.meta_path[position]
 
     @property
     def installed(self) -> bool:
         """Whether ``sys.meta_path`` still holds this finder."""
-        return any(cast(object, finder) is self for finder in sys.meta_path)
+        return bool(self._positions(self))
+
+    def _positions(self, wanted: object) -> list[int]:
+        return [position for position, finder in enumerate(sys.meta_path) if cast(object, finder) is wanted]

@@ -9,10 +9,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
-from pinformers._errors import BadBlock, SourceError
+from pinformers._errors import BadBlock
 from pinformers.ipfs.cid import CID, DAG_PB, RAW
 from pinformers.ipfs.dag import Fetch, Leaf, Run, Runs
-from pinformers.ipfs.dagpb import parse_node
+from pinformers.ipfs.dagpb import MAX_BLOCK, parse_node
 from pinformers.sources.workers import Workers
 
 # Blocks in flight for one file. Over loopback 4 threads gave the most (docs/benchmarks), over a network latency counts.
@@ -100,14 +100,16 @@ class Ahead:
         """Take the next link, and those behind it that are leaves of the same node."""
         links = [self._next.popleft()]
         while self._runs is not None and self._next and len(links) < RUN:
-            if {links[0].cid.codec, self._next[0].cid.codec} != {RAW} or links[0].node != self._next[0].node:
+            both = (links[0], self._next[0])
+            if any(link.cid.codec != RAW or link.leaf.size > MAX_BLOCK or link.node != links[0].node for link in both):
                 break
             links.append(self._next.popleft())
         return links
 
     def _fetch_each(self, futures: Mapping[CID, Future[bytes]]) -> None:
         for cid, future in futures.items():
-            self._workers.submit(partial(self._fetch, cid), future)
+            if not future.cancelled():
+                self._workers.submit(partial(self._fetch, cid), future)
 
     def _fetch_run(self, runs: Runs, run: Run, futures: dict[CID, Future[bytes]]) -> None:
         try:
@@ -118,8 +120,8 @@ class Ahead:
                     return
                 if future is not None:
                     future.set_result(block)
-        except SourceError as exc:
-            # Whoever waits hears the same of the next block.
+        except Exception as exc:
+            # Whoever waits hears of it when the blocks are asked for one by one.
             _logger.debug("Blocks that stand side by side were not fetched together: %s", exc)
         finally:
             self._fetch_each(futures)

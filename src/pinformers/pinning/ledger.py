@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter, OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ class Ledger:
         self.counts: Counter[str] = Counter()
         self._served: OrderedDict[tuple[str, str, str], Served] = OrderedDict()
         self._warned: set[str] = set()
-        self._judged: OrderedDict[Path, tuple[object, bool]] = OrderedDict()
+        # By text: the hash of a Path is Python code, in which threads change, and an OrderedDict does not bear that.
+        self._judged: OrderedDict[str, tuple[object, bool]] = OrderedDict()
 
     def note(self, repo: str, commit: str, path: str, served: Served) -> None:
         """Note from where a file was served; for a file that was served before, the latest counts."""
@@ -46,11 +48,11 @@ class Ledger:
 
     def judge(self, file: Path, looks: object, good: bool) -> None:
         """Note whether a file that looks like this (size, mtime, inode) is what its pin says."""
-        _keep(self._judged, file, (looks, good))
+        _keep(self._judged, os.fspath(file), (looks, good))
 
     def verdict(self, file: Path, looks: object) -> bool | None:
         """Return what was noted of a file that looks like this; a big one is not hashed for every question."""
-        known = self._judged.get(file)
+        known = self._judged.get(os.fspath(file))
         return known[1] if known is not None and known[0] == looks else None
 
     def warn_once(self, subject: str, message: str, *args: object) -> None:

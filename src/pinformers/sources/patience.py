@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import socket
 import time
 from http.client import HTTPException, HTTPResponse
@@ -29,10 +30,19 @@ class PatientResponse(HTTPResponse):
         """Begin the time anew."""
         self._limited.renew()
 
+    def end_at(self, until: float) -> None:
+        """Have no more time than until then, however many bytes come."""
+        self._limited.until = until
+
 
 def renew(answer: urllib3.BaseHTTPResponse) -> None:
     """Begin the time of an answer anew, where it goes on as long as its server has something to say."""
     cast(PatientResponse, cast(urllib3.HTTPResponse, answer)._original_response).renew()
+
+
+def end_at(answer: urllib3.BaseHTTPResponse, until: float) -> None:
+    """Have an answer end by then (``time.monotonic``), however many bytes come."""
+    cast(PatientResponse, cast(urllib3.HTTPResponse, answer)._original_response).end_at(until)
 
 
 class _Limited(io.RawIOBase):
@@ -40,7 +50,7 @@ class _Limited(io.RawIOBase):
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, wait: float) -> None:
         self._raw, self._sock, self._wait = raw, sock, wait
-        self._set = wait
+        self._set, self.until = wait, math.inf
         self.renew()
 
     def renew(self) -> None:
@@ -50,7 +60,7 @@ class _Limited(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left = self._deadline - time.monotonic()
+        left = min(self._deadline, self.until) - time.monotonic()
         if left <= 0:
             raise TimeoutError("the whole answer takes too long")
         if self._set != min(left, self._wait):

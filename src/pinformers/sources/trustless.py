@@ -16,12 +16,16 @@ from pinformers.ipfs.cid import CID, Block
 from pinformers.ipfs.dag import Run
 from pinformers.ipfs.dagpb import MAX_BLOCK
 from pinformers.sources.http import Address, Connections, Exchange, discard, mapped
-from pinformers.sources.patience import Body
+from pinformers.sources.patience import Body, end_at
 
 RAW_TYPE = "application/vnd.ipld.raw"
 CAR_TYPE = "application/vnd.ipld.car"
 # A CAR of one block: its header, the block's length and CID.
 _CAR_AROUND = 1 << 16
+
+# The seconds that a run of blocks may take, twenty times those in which a rapid server sends it; and for how long none
+# is asked for after one that failed.
+_RUN_TIME, _RUN_REST = 2.0, 30.0
 
 _ABSENT = (404, 410, 451)
 _UNSPOKEN = (400, 406, 415, 501)
@@ -36,7 +40,7 @@ class Gateway:
         self.url = address.url
         self._base = address.root
         self._secret = address.headers
-        self._raw = self.runs = True
+        self._raw, self._alone_until = True, 0.0
 
     def block(self, cid: CID, connections: Connections, exchange: Exchange) -> bytes:
         """Return the verified block."""
@@ -51,32 +55,33 @@ class Gateway:
         self._raw = False
         return block
 
-    def run(self, run: Run, connections: Connections, exchange: Exchange) -> Iterator[tuple[CID, bytes]]:
-        """Yield the verified blocks of a run as they come in one answer (IPIP-402); ``runs`` says whether it can.
+    @property
+    def runs(self) -> bool:
+        """Whether it may be asked for runs."""
+        return time.monotonic() >= self._alone_until
 
-        It is not asked for another one after a failure, or where a block was missing.
+    def run(self, run: Run, connections: Connections, exchange: Exchange) -> Iterator[tuple[CID, bytes]]:
+        """Yield the verified blocks of a run as they come in one answer (IPIP-402).
+
+        It is not asked for another one soon after a failure, or where a block was missing.
         """
         wanted = {leaf.cid for leaf in run.leaves}
-        try:
-            for block in self._entity(run, connections, exchange):
-                if block.cid in wanted:
-                    wanted.remove(block.cid)
-                    yield block.cid, block.data
-        except Refusal:
-            self.runs = False
-            raise
-        self.runs = self.runs and not wanted
-
-    def _entity(self, run: Run, connections: Connections, exchange: Exchange) -> Iterator[Block]:
         path = f"{run.node}?format=car&dag-scope=entity&entity-bytes={run.first}:{run.last}"
-        with self._open(path, CAR_TYPE, connections, exchange) as answer:
-            # The node itself comes along.
-            left = run.last + 1 - run.first + MAX_BLOCK
-            for block in self._read_car(answer, Body(answer)):
-                left -= len(block.data)
-                if left < 0:
-                    raise self._too_long()
-                yield block
+        try:
+            with self._open(path, CAR_TYPE, connections, exchange) as answer:
+                end_at(answer, time.monotonic() + _RUN_TIME)
+                for block in self._read_car(answer, Body(answer)):
+                    if block.cid in wanted:
+                        wanted.remove(block.cid)
+                        yield block.cid, block.data
+                    elif not wanted:
+                        # It goes on with what nobody asked for.
+                        break
+        except Refusal:
+            self._alone_until = time.monotonic() + _RUN_REST
+            raise
+        if wanted:
+            self._alone_until = time.monotonic() + _RUN_REST
 
     def _raw_block(self, cid: CID, connections: Connections, exchange: Exchange) -> bytes:
         answer = self._open(f"{cid}?format=raw", RAW_TYPE, connections, exchange)
