@@ -17,6 +17,7 @@ from test_workers_pinned import offline
 from environment import clean_env
 from hub_stub import HubStub
 from ipfs_folder import Blocks, add_file, add_folder, write_shelf
+from pin_rooms import write_folder
 from pinformers.ipfs import UNIXFS_V1_2025, V0_2015, Profile
 
 CASES = Path(__file__).parent / "reference_cases.py"
@@ -180,4 +181,43 @@ def test_what_is_refused_says_why_and_a_task_comes_from_the_card(
     assert "DNSLink" in domain
     assert nobody.startswith(f"PinError: {missing}: no source delivers it (")
     assert "shelf: it was never put here" in nobody
+    assert hub.requests == []
+
+
+TO_A_FOLDER = """
+import json, os, sys
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+if sys.argv[2] == "transformers":
+    import transformers.utils.hub
+
+def files(folder):
+    found = (os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)
+    return sorted(os.path.relpath(path, folder) for path in found if ".cache" not in path)
+
+name, here = sys.argv[1], os.path.join(os.environ["HOME"], "here")
+said = [files(snapshot_download(name, local_dir=here))]
+with open(hf_hub_download(name, "config.json", local_dir=here + "2")) as one, open(here + "/config.json") as other:
+    said.append(one.read() == other.read())
+said.append(files(snapshot_download(name, allow_patterns=(name for name in ["*.md"]), local_dir=here + "3")))
+said.append(files(HfApi().snapshot_download(name)))
+said.append(HfApi().list_repo_files(name))
+said.append([entry.path for entry in HfApi().list_repo_tree(name) if hasattr(entry, "blob_id")])
+if hasattr(__import__("huggingface_hub"), "DryRunFileInfo"):
+    said.append(sorted(file.filename for file in snapshot_download(name, dry_run=True)))
+print(json.dumps(said))
+"""
+
+
+@pytest.mark.parametrize("scope", ["transformers", "hub"])
+def test_the_files_of_a_name_go_to_a_folder_and_the_hub_is_never_asked(
+    scope: str, hub: HubStub, tmp_path: Path
+) -> None:
+    blocks = Blocks()
+    files = {"README.md": b"# A", "config.json": b"{}", "model.bin": bytes(range(256)) * 9000}
+    root = add_folder(write_folder(tmp_path / "model", files), blocks, V0_2015)
+    shelf = write_shelf(tmp_path / "shelf", blocks)
+    env = with_shelf(tmp_path / "home", shelf, HF_ENDPOINT=hub.url, PINFORMERS_SCOPE=scope)
+    said = json.loads(run(env, "-c", TO_A_FOLDER, f"ipfs://{root}", scope))
+    every = sorted(files)
+    assert said in ([every, True, ["README.md"], every, every, every, every][:end] for end in (6, 7))
     assert hub.requests == []

@@ -18,25 +18,21 @@ TEMPLATES = "additional_chat_templates"
 
 
 class Answers:
-    """A wrapper for each function; all pass through while ``current()`` is None.
+    """A wrapper for each function; all pass through while ``current()`` is None."""
 
-    With ``references`` they answer for names alone that the hub does not know: what else a library asks of the hub by
-    itself, it gets from there.
-    """
-
-    def __init__(self, current: Callable[[], Resolver | None], heard: Heard, *, references: bool = False) -> None:
-        self._current, self._heard, self._references = current, heard, references
+    def __init__(self, current: Callable[[], Resolver | None], heard: Heard) -> None:
+        self._current, self._heard = current, heard
         self.downloads_one = False
         """Whether ``cached_files`` asks ``hf_hub_download`` for a single file, as in 4.57."""
 
     def _ask(self, call: Call) -> tuple[Resolver | None, Pinned | None]:
         resolver = self._current()
-        if resolver is None or not call.regular or not isinstance(call.repo, str) or os.path.isdir(call.repo):
+        if resolver is None or not call.regular or not isinstance(call.repo, str) or call.names_folder:
             return None, None
         call.cache_dir = call.cache_dir or resolver.cache_dir or _transformers_cache()
         if (referred := call.refer(resolver)) is not None:
             return resolver, referred
-        if self._references or not names_repo(call.repo):
+        if not names_repo(call.repo):
             return None, None
         if self._heard.written(call.repo, call.revision, call.repo_type):
             return resolver, None
@@ -64,46 +60,9 @@ class Answers:
 
         return cached_files
 
-    def hf_hub_download(self, original: Function) -> Function:
-        def hf_hub_download(*args: Any, **kwargs: Any) -> Any:
-            call = Call(original, args, kwargs, repo="repo_id")
-            _, pinned = self._ask(call)
-            local = bool(call.get("local_files_only"))
-            if pinned is None or (not call.referred and (local or call.get("force_download"))):
-                return original(*args, **kwargs)
-            if pinned.has(*call.paths) is False:
-                # What the hub's client raises after a 404: the caller makes its own words of it.
-                error = sys.modules["huggingface_hub"].utils.EntryNotFoundError
-                raise error(f"{call.paths[0]} is not among the files of {call.repo} at {pinned.commit}.")
-            return _run_here(call, pinned, call.paths) if call.referred else original(*args, **kwargs)
-
-        return hf_hub_download
-
-    def snapshot_download(self, original: Function) -> Function:
-        def snapshot_download(*args: Any, **kwargs: Any) -> Any:
-            call = Call(original, args, kwargs, repo="repo_id")
-            _, pinned = self._ask(call)
-            if pinned is None or not call.referred:
-                return original(*args, **kwargs)
-            chosen = {name: call.get(name) for name in ("allow_patterns", "ignore_patterns")}
-            paths = sys.modules["huggingface_hub"].utils.filter_repo_objects(sorted(pinned.listing or ()), **chosen)
-            return _run_here(call, pinned, list(paths))
-
-        return snapshot_download
-
-    def file_exists(self, original: Function) -> Function:
-        def file_exists(*args: Any, **kwargs: Any) -> Any:
-            call = Call(original, args, kwargs, repo="repo_id")
-            _, pinned = self._ask(call)
-            if pinned is None or not call.referred:
-                return original(*args, **kwargs)
-            return bool(pinned.has(*call.paths))
-
-        return file_exists
-
     def resolve_revision(self, original: Function) -> Function:
         def resolve_revision(*args: Any, **kwargs: Any) -> Any:
-            call = Call(original, args, kwargs, repo="path_or_repo_id" if not self._references else "repo_id")
+            call = Call(original, args, kwargs, repo="path_or_repo_id")
             if hub_types.resolved_for(call):
                 # Told before, and asked a few times a load; the original gives it back too.
                 return call.asked
@@ -230,15 +189,11 @@ class Answers:
         def get_cached_module_file(*args: Any, **kwargs: Any) -> Any:
             # Modules are named after the repo, and not every reference can be a module's name.
             call = Call(original, args, kwargs, repo="pretrained_model_name_or_path")
-            _, pinned = self._ask(call)
-            return original(*args, **kwargs) if pinned is None else call.run()
+            resolver = self._current() if call.regular else None
+            referred = None if resolver is None else call.refer(resolver)
+            return original(*args, **kwargs) if referred is None else call.run()
 
         return get_cached_module_file
-
-
-def _run_here(call: Call, pinned: Pinned, paths: list[str]) -> Any:
-    pinned.deliver(paths, local=bool(call.get("local_files_only")))
-    return call.run(local_files_only=True)
 
 
 def _settled(resolver: Resolver, call: Call) -> str | None:

@@ -85,6 +85,11 @@ class Call:
             and not any(name.endswith("/") for name in files)
         )
 
+    @functools.cached_property
+    def names_folder(self) -> bool:
+        """Whether a folder of this machine has the name."""
+        return isinstance(self.repo, str) and os.path.isdir(self.repo)
+
     def get(self, name: str) -> Any:
         return self._kwargs.get(name, self._positional.get(name))
 
@@ -113,7 +118,7 @@ class Call:
 
     def refer(self, resolver: Resolver) -> Pinned | None:
         """Have the original called with what the name of this call stands for, where it is no hub name."""
-        if self.repo_type != "model" or not isinstance(self.repo, str):
+        if self.repo_type != "model" or not isinstance(self.repo, str) or self.names_folder:
             return None
         local = bool(self.get("local_files_only"))
         referred = resolver.refer(self.repo, self.asked, self.paths, local=local, cache_dir=self.cache_dir)
@@ -124,7 +129,8 @@ class Call:
     def _stand_for(self, pinned: Pinned) -> None:
         self.referred = True
         self.put(self._repo, pinned.repo)
-        self.put("revision", pinned.commit)
+        if "revision" in _parameters(self._original):
+            self.put("revision", pinned.commit)
         if self.cache_dir is not None:
             self.put("cache_dir", self.cache_dir)
         if self.get("force_download"):

@@ -19,10 +19,12 @@ DOWNLOAD, SNAPSHOT, API = f"{CLIENT}.file_download", f"{CLIENT}._snapshot_downlo
 HOMES = (DOWNLOAD, SNAPSHOT, API)
 INFOS = ("model_info", "dataset_info", "space_info")
 METHODS = (*INFOS, "file_exists", "resolve_revision", "get_paths_info")
+# They end in what is replaced here.
+NAMED = ("hf_hub_download", "snapshot_download", "list_repo_files", "repo_exists", "repo_info")
 
 
 class ClientRoute:
-    """Wrappers for huggingface_hub's own functions; they pass through while ``everything()`` is false."""
+    """Wrappers for huggingface_hub's own functions; while ``everything()`` is false, for names by content alone."""
 
     def __init__(self, current: Callable[[], Resolver | None], everything: Callable[[], bool], heard: Heard) -> None:
         self._heard = heard
@@ -32,7 +34,7 @@ class ClientRoute:
         self._done: set[str] = set()
         self.installed = False
 
-    def pending(self, executed: str) -> bool:
+    def pending(self, executed: str = "") -> bool:
         """Whether a module that is routed stands, or stands anew as ``executed``, and is not routed yet."""
         self._done.discard(executed)
         return any(name == executed or _stands(name) for name in HOMES if name not in self._done)
@@ -57,9 +59,14 @@ class ClientRoute:
         self.installed = True
 
     def _methods(self, api: type) -> list[tuple[str, Wrap]]:
-        tree = "_iter_repo_tree_pages" if "_iter_repo_tree_pages" in vars(api) else "list_repo_tree"
-        asked = [(name, getattr(self._questions, name)) for name in (*METHODS, tree)]
-        return [*asked, *((name, self._heard.writing) for name in WRITES)]
+        paged = "_iter_repo_tree_pages" in vars(api)
+        asked = (*METHODS, "_iter_repo_tree_pages" if paged else "list_repo_tree")
+        named = (*NAMED, "list_repo_tree") if paged else NAMED
+        return [
+            *((name, getattr(self._questions, name)) for name in asked),
+            *((name, self._questions.named) for name in named),
+            *((name, self._heard.writing) for name in WRITES),
+        ]
 
     def undo(self) -> None:
         """Leave huggingface_hub, and whoever holds something of it, as they were."""

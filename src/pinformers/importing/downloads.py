@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pinformers.importing import hub_types
-from pinformers.importing.answers import Answers
 from pinformers.importing.calls import PLAIN, Call, answered_by, commit_of, names_repo, within
 from pinformers.importing.heard import Heard, Recent, files_of
 from pinformers.importing.protocols import Pinned, Resolver
@@ -21,30 +20,21 @@ class Downloads:
 
     def __init__(self, current: Callable[[], Resolver | None], everything: Callable[[], bool], heard: Heard) -> None:
         self._current, self._everything, self._heard = current, everything, heard
-        self._references = Answers(current, heard, references=True)
         self._snapshots: Recent[tuple[str, str, str], Pinned] = Recent()
 
     def hf_hub_download(self, original: Function) -> Function:
-        referring = self._references.hf_hub_download(original)
-
         def hf_hub_download(*args: Any, **kwargs: Any) -> Any:
             if within() is not None:
                 return original(*args, **kwargs)
-            if not self._everything():
-                return referring(*args, **kwargs)
             call = Call(original, args, kwargs, repo="repo_id")
             return self._download(call, functools.partial(_file, call), lambda found: [found])
 
         return hf_hub_download
 
     def snapshot_download(self, original: Function) -> Function:
-        referring = self._references.snapshot_download(original)
-
         def snapshot_download(*args: Any, **kwargs: Any) -> Any:
             if within() is not None:
                 return original(*args, **kwargs)
-            if not self._everything():
-                return referring(*args, **kwargs)
             call = Call(original, args, kwargs, repo="repo_id")
             return self._download(call, functools.partial(_chosen, call), files_of, _alone)
 
@@ -77,7 +67,7 @@ class Downloads:
             wanted = paths(pinned)
             if wanted is not None and _served(call, pinned, wanted):
                 # What is known of a commit never changes: another snapshot of it may overwrite this, or use it.
-                self._snapshots.keep((call.repo_type, str(call.repo), pinned.commit), pinned)
+                self._snapshots.keep((call.repo_type, pinned.repo, pinned.commit), pinned)
                 return call.run_within(pinned, **({"local_files_only": True} if alone(call, pinned) else {}))
         try:
             found = call.run_beyond(pinned or resolver)
@@ -91,14 +81,13 @@ class Downloads:
 
     def _ask(self, call: Call) -> tuple[Resolver | None, Pinned | None]:
         resolver = self._current()
-        about = About(call.repo, call.revision, call.repo_type, call.get("endpoint"))
-        regular = call.regular and call.exact and isinstance(call.repo, str)
-        if resolver is None or not regular or elsewhere(about):
+        if resolver is None or not call.regular or not isinstance(call.repo, str):
             return None, None
         call.cache_dir = call.cache_dir or resolver.cache_dir
         if (referred := call.refer(resolver)) is not None:
             return resolver, referred
-        if not names_repo(call.repo):
+        about = About(call.repo, call.revision, call.repo_type, call.get("endpoint"))
+        if not self._everything() or not names_repo(call.repo) or not call.exact or elsewhere(about):
             return None, None
         if call.cache_dir is not None:
             call.put("cache_dir", call.cache_dir)
@@ -108,8 +97,12 @@ class Downloads:
 
 
 def _file(call: Call, pinned: Pinned) -> list[str]:
-    named, local = commit_of(call.revision) is not None, bool(call.get("local_files_only"))
-    if pinned.has(*call.paths) is False and not named and not local:
+    absent = pinned.has(*call.paths) is False
+    if absent and call.referred:
+        # What the hub's client raises after a 404, without the URL of a hub that knows nothing of it.
+        error = sys.modules["huggingface_hub"].utils.EntryNotFoundError
+        raise error(f"{call.paths[0]} is not among the files of {call.repo} at {pinned.commit}.")
+    if absent and commit_of(call.revision) is None and not call.get("local_files_only"):
         # The original, given a commit, takes a folder of it for the file; of a branch it would have asked the hub.
         pinned.deliver(call.paths, local=False)
         hub_types.raise_no_file(call, pinned)

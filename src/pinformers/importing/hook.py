@@ -41,11 +41,12 @@ class ImportHook:
 
     def __init__(self, current: Callable[[], Resolver | None], loading: Loading, events: Events) -> None:
         self._events, heard = events, Heard()
-        self._route, self._client = Route(current, heard, loading), ClientRoute(current, events.everything, heard)
+        self._client = ClientRoute(current, events.everything, heard)
+        self._route = Route(current, heard, loading, self._client)
         self._wrappers = AutoWrappers(loading)
         self.finder = Finder(PACKAGE, self._executed, CLIENT)
         self._proxies: list[ModuleType] = []
-        self._unfinished = self._ended = False
+        self._unfinished = self._ended = self._routed = False
         self.names: list[str] = []
         self.applied = False
         """Whether ``transformers`` is imported and patched."""
@@ -61,7 +62,10 @@ class ImportHook:
 
     def widen(self, executed: str = "") -> None:
         """Route huggingface_hub where that is wanted and not done; ``executed`` is a module of it that has just run."""
-        if self._client.pending(executed) and (self._client.installed or self._events.routing()):
+        fresh = self._client.pending(executed)
+        if not self._routed and (fresh or self._client.installed):
+            self._routed = self._events.routing()
+        if fresh and (self._routed or self._client.installed):
             # The route of transformers lies over this one.
             self._route.undo()
             self._client.install(executed)

@@ -41,6 +41,18 @@ class Questions:
     def __init__(self, current: Callable[[], Resolver | None], everything: Callable[[], bool], heard: Heard) -> None:
         self._current, self._everything, self._heard = current, everything, heard
 
+    def named(self, original: Function) -> Function:
+        """Wrap a method that ends in others of these, but checks the name first: a reference is none of the hub's."""
+
+        def method(*args: Any, **kwargs: Any) -> Any:
+            call = Call(original, args, kwargs, repo="repo_id")
+            resolver = self._current() if within() is None and call.regular else None
+            if resolver is not None:
+                call.refer(resolver)
+            return call.run()
+
+        return method
+
     # -- of the files -------------------------------------------------------------------------------------------
 
     def file_exists(self, original: Function) -> Function:
@@ -182,15 +194,15 @@ class Questions:
     ) -> T:
         """Answer from the pin, or ask at its commit; ``more``: the hub knows more than a pin, so it is asked first."""
         outer, resolver, repo = within(), self._current(), about.repo
-        if resolver is None or outer is PLAIN or not isinstance(repo, str) or elsewhere(about):
+        if resolver is None or outer is PLAIN or not isinstance(repo, str):
             return ask(None)
         if outer is not None:
             found = answer(outer) if outer.repo == repo else None
+            if found is None and outer.repo == repo:
+                hub_types.forbid(repo, outer)
             return ask(None) if found is None else found
         pinned = self._pinned(resolver, repo, about)
         if pinned is None:
-            if self._everything() and names_repo(repo):
-                hub_types.forbid(repo, resolver)
             return ask(None)
         found = None if more and pinned.hub_allowed else answer(pinned)
         if found is not None:
@@ -206,15 +218,15 @@ class Questions:
             return found
 
     def _pinned(self, resolver: Resolver, repo: str, about: About) -> Pinned | None:
+        pinned = None
         if about.repo_type == "model":
-            referred = resolver.refer(repo, about.revision, (), local=False, cache_dir=None)
-            if referred is not None:
-                return referred
-        if not self._everything() or not names_repo(repo):
-            return None
-        if self._heard.written(repo, about.revision, about.repo_type):
-            return None
-        return resolver.resolve(repo, about.revision, repo_type=about.repo_type, cache_dir=None)
+            pinned = resolver.refer(repo, about.revision, (), local=False, cache_dir=None)
+        if pinned is None and self._everything() and names_repo(repo) and not elsewhere(about):
+            if not self._heard.written(repo, about.revision, about.repo_type):
+                pinned = resolver.resolve(repo, about.revision, repo_type=about.repo_type, cache_dir=None)
+            if pinned is None:
+                hub_types.forbid(repo, resolver)
+        return pinned
 
     def _listener(self) -> Resolver | None:
         return self._current() if self._everything() else None

@@ -13,8 +13,8 @@ from types import ModuleType
 from typing import Any
 
 from pinformers.importing.answers import HUB, Answers
-from pinformers.importing.client import API, CLIENT, DOWNLOAD, SNAPSHOT
-from pinformers.importing.heard import WRITES, Heard
+from pinformers.importing.client import CLIENT, HOMES, ClientRoute
+from pinformers.importing.heard import Heard
 from pinformers.importing.protocols import Resolver
 from pinformers.importing.standing_in import Function
 from pinformers.importing.swaps import Swaps, Wrap, loaded, namespace
@@ -22,15 +22,18 @@ from pinformers.importing.wrapping import Loading, beside_models
 
 CONVERSION = "transformers.safetensors_conversion"
 DYNAMIC = "transformers.dynamic_module_utils"
-_METHODS = ("file_exists", "resolve_revision", "model_info", "list_repo_files", "repo_exists", "hf_hub_download")
 
 
 class Route:
-    """Wrappers for the functions of the download layer; each passes through while ``current()`` is None."""
+    """Wrappers for the functions of the download layer; each passes through while ``current()`` is None.
 
-    def __init__(self, current: Callable[[], Resolver | None], heard: Heard, loading: Loading) -> None:
-        self._answers, self._references = Answers(current, heard), Answers(current, heard, references=True)
-        self._heard, self._loading = heard, loading
+    They lie over those of ``client``: what other libraries (PEFT, sentence-transformers) ask, they ask there.
+    """
+
+    def __init__(
+        self, current: Callable[[], Resolver | None], heard: Heard, loading: Loading, client: ClientRoute
+    ) -> None:
+        self._answers, self._loading, self._client = Answers(current, heard), loading, client
         self._swaps = Swaps()
         self._shared: list[object] = []
 
@@ -41,7 +44,7 @@ class Route:
         elif name == CONVERSION:
             self._swaps.function(module, "auto_conversion", self._answers.auto_conversion)
         elif name == DYNAMIC:
-            self._swaps.function(module, "get_cached_module_file", self._references.get_cached_module_file)
+            self._swaps.function(module, "get_cached_module_file", self._answers.get_cached_module_file)
         self._swaps.place([module])
 
     def _install_hub(self, module: ModuleType) -> None:
@@ -54,33 +57,27 @@ class Route:
             self._install_client(module)
 
     def _install_client(self, hub: ModuleType) -> None:
-        download, snapshot, api = map(importlib.import_module, (DOWNLOAD, SNAPSHOT, API))
+        api = [importlib.import_module(name) for name in HOMES][-1]
+        if self._client.pending():
+            self._client.install()
         answered: tuple[str, ...] = ("model_info", "list_repo_tree", "repo_exists")
         if "hf_api" not in namespace(hub):
             # 4.57: modules bind these functions of huggingface_hub, some inside a function at call time.
             self._answers.downloads_one = True
             answered = ("model_info", "list_repo_files")
             self._shared.append(namespace(api).get("api"))
-        # In their own modules and classes: pickle finds a function by where it is defined, a method by its class.
-        for name in ("list_repo_tree", "snapshot_download", *_METHODS):
-            self._swaps.method(api.HfApi, name, self._method(name, answered=name in answered))
-        for name in WRITES:
-            self._swaps.method(api.HfApi, name, self._heard.writing)
-        # Other libraries (PEFT, sentence-transformers) ask these by themselves.
-        self._swaps.function(download, "hf_hub_download", self._references.hf_hub_download)
-        self._swaps.function(snapshot, "snapshot_download", self._references.snapshot_download)
+        # In their class: pickle finds a method there.
+        for name in answered:
+            self._swaps.method(api.HfApi, name, self._method(name))
         self._swaps.place(loaded())
-        if self._answers.downloads_one:
-            self._swaps.here(hub, "hf_hub_download", self._answers.hf_hub_download)
 
-    def _method(self, name: str, *, answered: bool) -> Wrap:
+    def _method(self, name: str) -> Wrap:
         def wrap(original: Function) -> Function:
-            others = original if name == "list_repo_tree" else getattr(self._references, name)(original)
-            shared = getattr(self._answers, name)(original) if answered else others
+            shared = getattr(self._answers, name)(original)
 
             def method(api: object, *args: Any, **kwargs: Any) -> Any:
                 asked = any(api is one for one in self._shared)
-                return (shared if asked else others)(api, *args, **kwargs)
+                return (shared if asked else original)(api, *args, **kwargs)
 
             return method
 

@@ -21,7 +21,7 @@ from pinformers.pinning.adoption import keep_blocks
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.ledger import Ledger
-from pinformers.pinning.pin import Pin, PinnedFile, check_path
+from pinformers.pinning.pin import Hub, Pin, PinnedFile, check_path
 from pinformers.pinning.pinned import Means, PinnedRepo
 from pinformers.pinning.records import read_json, write_json
 from pinformers.pinning.times import now
@@ -298,6 +298,11 @@ class ReferredRepo(PinnedRepo):
     def __init__(self, pin: Pin, means: Means, cache: RepoCache, reference: str) -> None:
         super().__init__(pin, means, cache, "main")
         self.reference = reference
+
+    def entry(self, path: str) -> Hub | None:
+        """What is known of ``path``; its CID stands for the blob id, of which it is as good a tag."""
+        found = super().entry(path)
+        return found and {"blob_id": self.pin.files[path].cid, **found}
 
     def _fall_back(self, path: str, why: str) -> bool:
         raise PinError(f"{self.reference}/{path}", f"it cannot be loaded: {why}")

@@ -11,7 +11,9 @@ import pytest
 from huggingface_hub.utils import EntryNotFoundError
 
 from pinformers.importing.answers import Answers
+from pinformers.importing.downloads import Downloads
 from pinformers.importing.heard import Heard
+from pinformers.importing.questions import Questions
 
 NAME, REPO, COMMIT = "elsewhere://thing", "elsewhere/thing", "c" * 40
 FILES = ("config.json", "sub/tokenizer.json", "model.bin")
@@ -22,6 +24,7 @@ class Thing:
     """What the name stands for."""
 
     repo, commit, info, hub_allowed = REPO, COMMIT, {"tags": ["a"]}, False
+    kept = False
 
     def __init__(self) -> None:
         self.delivered: list[tuple[list[str], bool]] = []
@@ -69,9 +72,17 @@ def resolver() -> Knows:
     return Knows("/moved")
 
 
-def ask(resolver: Knows | None, name: str, function: Callable[..., Any], *, references: bool = True) -> Any:
-    answers = Answers(lambda: resolver, Heard(), references=references)  # type: ignore[arg-type,return-value]
-    return getattr(answers, name)(function)
+def ask(resolver: Knows | None, name: str, function: Callable[..., Any]) -> Any:
+    return getattr(Answers(lambda: resolver, Heard()), name)(function)  # type: ignore[arg-type,return-value]
+
+
+def of_client(resolver: Knows | None, name: str, function: Callable[..., Any]) -> Any:
+    """The same of huggingface_hub's own functions, in the scope in which they answer for such names alone."""
+    for kind in (Downloads, Questions):
+        found = kind(lambda: resolver, lambda: False, Heard())  # type: ignore[arg-type,return-value]
+        if hasattr(found, name):
+            return getattr(found, name)(function)
+    raise AssertionError(name)
 
 
 def hub_function(asked: list[Asked]) -> Callable[..., Any]:
@@ -88,28 +99,28 @@ def asked() -> list[Asked]:
 
 
 def test_a_download_is_made_of_what_the_name_stands_for(resolver: Knows, asked: list[Asked]) -> None:
-    download = ask(resolver, "hf_hub_download", hub_function(asked))
+    download = of_client(resolver, "hf_hub_download", hub_function(asked))
     assert download(NAME, "config.json", force_download=True) == "from the original"
     assert resolver.referred == [(NAME, None, ["config.json"], False, "/moved")]
     assert resolver.thing.delivered == [(["config.json"], False)]
     arguments, kwargs = asked[0]
     assert arguments == (REPO, "config.json", COMMIT)
-    assert kwargs == {"force_download": False, "cache_dir": "/moved", "local_files_only": True}
+    assert kwargs == {"force_download": False, "cache_dir": "/moved"}
 
 
 def test_what_it_does_not_hold_is_absent_as_after_a_404(resolver: Knows, asked: list[Asked]) -> None:
     with pytest.raises(EntryNotFoundError, match=f"other.json is not among the files of {NAME}"):
-        ask(resolver, "hf_hub_download", hub_function(asked))(NAME, filename="other.json")
+        of_client(resolver, "hf_hub_download", hub_function(asked))(NAME, filename="other.json")
     assert asked == []
 
 
 def test_a_subfolder_is_part_of_the_path(resolver: Knows, asked: list[Asked]) -> None:
-    ask(resolver, "hf_hub_download", hub_function(asked))(NAME, "tokenizer.json", subfolder="sub")
+    of_client(resolver, "hf_hub_download", hub_function(asked))(NAME, "tokenizer.json", subfolder="sub")
     assert resolver.thing.delivered == [(["sub/tokenizer.json"], False)]
 
 
 def test_a_snapshot_brings_what_the_patterns_choose(resolver: Knows, asked: list[Asked]) -> None:
-    snapshot = ask(resolver, "snapshot_download", hub_function(asked))
+    snapshot = of_client(resolver, "snapshot_download", hub_function(asked))
     snapshot(NAME, allow_patterns="*.json", ignore_patterns=["sub/*"], local_files_only=True)
     assert resolver.thing.delivered == [(["config.json"], True)]
     assert asked[0][0] == (REPO, "", COMMIT)
@@ -127,7 +138,8 @@ def test_a_snapshot_brings_what_the_patterns_choose(resolver: Knows, asked: list
 def test_questions_are_answered_without_the_hub(
     name: str, arguments: dict[str, str], answer: object, resolver: Knows, asked: list[Asked]
 ) -> None:
-    assert ask(resolver, name, hub_function(asked))(NAME, **arguments) == answer
+    asks = of_client if name == "file_exists" else ask
+    assert asks(resolver, name, hub_function(asked))(NAME, **arguments) == answer
     assert asked == []
 
 
@@ -143,9 +155,14 @@ def test_a_file_that_the_hub_writes_otherwise_is_the_original_s_to_find(
 
 
 def test_the_model_is_called_as_it_was_asked_for(resolver: Knows, asked: list[Asked]) -> None:
-    info = ask(resolver, "model_info", hub_function(asked))(NAME)
-    assert (info.id, info.sha, info.tags) == (NAME, COMMIT, ["a"])
-    revision = ask(resolver, "resolve_revision", hub_function(asked))(NAME)
+    for asks in (ask, of_client):
+        info = asks(resolver, "model_info", hub_function(asked))(NAME)
+        assert (info.id, info.sha, info.tags) == (NAME, COMMIT, ["a"])
+
+    def original(path_or_repo_id: str, revision: Any = None) -> None:
+        asked.append(((path_or_repo_id,), {}))
+
+    revision = ask(resolver, "resolve_revision", original)(NAME)
     assert getattr(revision, "resolved", revision) == COMMIT
     assert asked == []
 
@@ -175,7 +192,7 @@ def test_nobody_is_asked_to_convert_its_weights(beside: bool, resolver: Knows, a
     def original(pretrained_model_name_or_path: str, ignore_errors_during_conversion: bool = False, **_: Any) -> None:
         asked.append(((pretrained_model_name_or_path,), {}))
 
-    convert = ask(resolver, "auto_conversion", original, references=False)
+    convert = ask(resolver, "auto_conversion", original)
     answer = convert(NAME, ignore_errors_during_conversion=beside, revision="main")
     assert answer == (None if beside else (None, "main", False))
     assert asked == []
@@ -183,10 +200,22 @@ def test_nobody_is_asked_to_convert_its_weights(beside: bool, resolver: Knows, a
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize("name", ["hf_hub_download", "snapshot_download", "file_exists", "model_info", "repo_exists"])
+def test_a_method_that_checks_names_is_called_with_what_the_name_stands_for(
+    resolver: Knows, asked: list[Asked]
+) -> None:
+    def repo_exists(repo_id: str, repo_type: str | None = None) -> str:
+        return repo_id
+
+    assert of_client(resolver, "named", hub_function(asked))(NAME, "config.json") == "from the original"
+    assert asked == [((REPO, "config.json", COMMIT), {})]
+    assert of_client(resolver, "named", repo_exists)(NAME) == REPO
+    assert of_client(resolver, "named", repo_exists)(NAME, repo_type="dataset") == NAME
+
+
+@pytest.mark.parametrize("name", ["hf_hub_download", "snapshot_download", "file_exists", "get_paths_info", "named"])
 def test_the_hub_s_own_names_pass_through_untouched(name: str, resolver: Knows, asked: list[Asked]) -> None:
     arguments = {"filename": "config.json", "force_download": True, "repo_type": "model"}
-    assert ask(resolver, name, hub_function(asked))("org/model", **arguments) == "from the original"
+    assert of_client(resolver, name, hub_function(asked))("org/model", **arguments) == "from the original"
     assert asked == [(("org/model", "config.json", None), {"force_download": True, "repo_type": "model"})]
     assert resolver.resolved == []
 
@@ -196,18 +225,18 @@ def test_a_folder_of_that_name_wins(
 ) -> None:
     (tmp_path / REPO).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    ask(resolver, "file_exists", hub_function(asked))(REPO, "config.json")
+    of_client(resolver, "hf_hub_download", hub_function(asked))(REPO, "config.json")
     assert asked[0][0] == (REPO, "config.json", None)
     assert resolver.referred == []
 
 
 def test_a_data_set_is_none_of_these_names(resolver: Knows, asked: list[Asked]) -> None:
-    ask(resolver, "hf_hub_download", hub_function(asked))(NAME, "config.json", repo_type="dataset")
+    of_client(resolver, "hf_hub_download", hub_function(asked))(NAME, "config.json", repo_type="dataset")
     assert asked[0][0] == (NAME, "config.json", None)
 
 
 def test_switched_off_everything_passes_through(asked: list[Asked]) -> None:
-    ask(None, "hf_hub_download", hub_function(asked))(NAME, "config.json")
+    of_client(None, "hf_hub_download", hub_function(asked))(NAME, "config.json")
     assert asked == [((NAME, "config.json", None), {})]
 
 
@@ -236,7 +265,7 @@ def test_a_tree_is_refused_when_it_is_asked_for_and_comes_when_it_is_wanted(reso
             raise ValueError(repo_id)
         return entries(repo_id)
 
-    tree = ask(resolver, "list_repo_tree", original, references=False)
+    tree = ask(resolver, "list_repo_tree", original)
     with pytest.raises(ValueError, match="bad//name"):
         tree("bad//name")
     for extra in ({}, {"recursive": True, "revision": "d" * 40}):
@@ -257,6 +286,6 @@ def test_the_files_of_a_data_set_are_asked_for_as_such(resolver: Knows, monkeypa
 
     asked: list[tuple[Any, ...]] = []
     monkeypatch.setattr(Knows, "commit", lambda *_, **__: COMMIT, raising=False)
-    files = ask(resolver, "list_repo_files", list_repo_files, references=False)
+    files = ask(resolver, "list_repo_files", list_repo_files)
     assert files(Api(), "org/rows", repo_type="dataset") == files(Api(), "org/rows") == ["rows.csv"]
     assert asked == [("org/rows", "dataset", COMMIT), ("org/rows", None, COMMIT)]

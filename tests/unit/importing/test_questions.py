@@ -205,6 +205,9 @@ def test_what_is_part_of_an_answer_is_answered_as_that(resolver: Knows, pin: Pin
         assert ask(hf_hub_url("org/other", "a.txt")) == "asked"
     with answered_by(PLAIN):
         assert ask(url) == "asked"
+    pin.listing, pin.hub_allowed = {"a.txt": {}}, False
+    with answered_by(pin), pytest.raises(OfflineModeIsEnabled, match="its pin does not say this"):  # type: ignore[arg-type]
+        ask(url)
     assert resolver.asked == 0
 
 
