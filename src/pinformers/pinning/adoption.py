@@ -156,7 +156,7 @@ class Adoption:
         self._record(batch.files, batch.stats, Facts(), frozenset(batch.made))
 
     def hold(self) -> None:
-        """Let small files wait to be recorded together, for a second at most; whoever looks for one hashes it."""
+        """Let small files wait until one comes a second later, or the release; whoever looks for one hashes it."""
         with self._lock:
             self._held += 1
 
@@ -191,15 +191,20 @@ class Adoption:
         # The blob id of an LFS file is that of its pointer, so its bytes need no git hash.
         git = "blob_id" in hub and "lfs_sha256" not in hub
         pinned = self._known().files.get(path)
-        if pinned is None:
-            dag = hash_file(target, git=git, progress=watch.progress, stop=watch.stop, chunking=self._chunking)
-        else:
-            dag = hash_pinned(self._catalog, pinned, target, watch, git=git)
+        try:
+            if pinned is None:
+                dag = hash_file(target, git=git, progress=watch.progress, stop=watch.stop, chunking=self._chunking)
+            else:
+                dag = hash_pinned(self._catalog, pinned, target, watch, git=git)
+            problem = _contradiction(dag, hub) or (departure(self._catalog, pinned, dag, target) if pinned else None)
+        except FileNotFoundError:
+            # Deleted meanwhile: there is nothing to pin, and nothing wrong. Or else a folder of ours is gone.
+            if signature(target) is not None:
+                raise
+            return None
         after = signature(target)
         if after is None:
-            # Deleted meanwhile: there is nothing to pin, and nothing wrong.
             return None
-        problem = _contradiction(dag, hub) or (departure(self._catalog, pinned, dag, target) if pinned else None)
         if problem is None and after != before:
             problem = "it changed while it was read"
         if problem is not None:

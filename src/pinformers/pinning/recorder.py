@@ -159,9 +159,9 @@ class Recorder:
             self._failed.clear()
             if self._jobs:
                 self._start()
-            offers = self._offers
-            done = self._drain(timeout, lambda: not self._jobs and not (offers.pending and offers.running))
-            return done and not self._failed and not offers.failed and not offers.pending
+        offers = self._offers
+        done = self._drain(timeout, lambda: not self._jobs and not (offers.pending and offers.running))
+        return done and not self._failed and not offers.failed and not offers.pending
 
     def close(self) -> None:
         """Stop between two chunks; finish first what is quickly done.
@@ -169,12 +169,14 @@ class Recorder:
         What is being offered is not waited for: a daemon may be silent. The next process offers it.
         """
         thread = self._thread
-        with self._pace.wake:
-            try:
-                if self._running and self._left() <= EXIT_BYTES:
-                    self._drain(EXIT_SECONDS, lambda: not self._jobs)
-            finally:
-                # Also after a Ctrl-C: nobody closes it once more.
+        try:
+            with self._pace.wake:
+                quick = self._running and self._left() <= EXIT_BYTES
+            if quick:
+                self._drain(EXIT_SECONDS, lambda: not self._jobs)
+        finally:
+            # Also after a Ctrl-C: nobody closes it once more.
+            with self._pace.wake:
                 self._pace.stopped = True
                 self._pace.wake.notify_all()
         if thread is not None:
@@ -190,20 +192,22 @@ class Recorder:
     # -- the thread -------------------------------------------------------------------------------------------
 
     def _drain(self, timeout: float | None, done: Callable[[], bool]) -> bool:
-        self._pace.urgent = True
-        self._pace.wake.notify_all()
         try:
+            with self._pace.wake:
+                self._pace.urgent = True
+                self._pace.wake.notify_all()
             self._work_here(timeout)
-            self._pace.wake.wait_for(lambda: self._pace.stopped or done(), timeout)
+            with self._pace.wake:
+                self._pace.wake.wait_for(lambda: self._pace.stopped or done(), timeout)
+                return done()
         finally:
             # Also after a Ctrl-C: later loads are not to be slower for it.
             self._pace.urgent = False
-        return done()
 
     def forked(self) -> None:
         """Start afresh in a forked child."""
         # The parent's thread is not here; the parent does what is queued.
-        self._thread, self._jobs = None, {}
+        self._thread, self._jobs, self._here = None, {}, set()
         self._pace.forked()
         self._offers.forked()
 
@@ -251,26 +255,33 @@ class Recorder:
         def stop() -> bool:
             return self._pace.interrupted() or time.monotonic() > deadline
 
-        while self._jobs and not self._running and not stop():
-            name, job = next(iter(self._jobs.items()))
-            self._run(job, self._told[name], stop)
+        while True:
+            with self._pace.wake:
+                if not self._jobs or self._running or stop():
+                    return
+                name, job = next(iter(self._jobs.items()))
+                told = self._told[name]
+            # Not under the lock: a load that has something to record does not wait for it.
+            self._run(job, told, stop)
 
     def _run(self, job: Job, told: int, stop: Callable[[], bool]) -> None:
+        needed = self._needed(job)
         try:
-            with only_while(*self._needed(job)), self._turn(job, stop):
+            with only_while(*needed), self._turn(job, stop):
                 if self._removed(job):
                     self._done(job, told)
                     return
                 pin = record(self._catalog, job, Watch(stop=stop), self._chunking)
         except InterruptedError:
             return
-        except FileNotFoundError as exc:
-            # Deleted meanwhile, as by a test suite that had it in a temporary folder: that is no trouble of theirs.
-            _logger.debug("%s is not pinned: %s.", job.repo, exc)
-            self._done(job, told)
         except (OSError, PinformersError) as exc:
-            _logger.warning("%s is not pinned yet: %s; the next process tries again.", job.repo, exc)
-            self._done(job, told, failed=True)
+            # Deleted meanwhile, as by a test suite that had it in a temporary folder: that is no trouble of theirs.
+            gone = isinstance(exc, FileNotFoundError) and (self._removed(job) or not all(map(Path.is_dir, needed)))
+            if gone:
+                _logger.debug("%s is not pinned: %s.", job.repo, exc)
+            else:
+                _logger.warning("%s is not pinned yet: %s; the next process tries again.", job.repo, exc)
+            self._done(job, told, failed=not gone)
         except Exception:
             # A fault of ours ends this job, not the thread: close() and flush() wait for it.
             _logger.exception("%s is not pinned yet; the next process tries again.", job.repo)
@@ -308,6 +319,7 @@ class Recorder:
         with self._pace.wake:
             if self._told[job.name] == told:
                 self._jobs.pop(job.name, None)
+                self._here.discard(job.name)
                 if failed:
                     self._failed.add(job.name)
                 elif pin is not None:

@@ -41,7 +41,7 @@ def left_aside(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def only_while(root: Path, *others: Path) -> Iterator[None]:
-    """Make no folder that is not below ``root``, and none once it, or one of ``others``, is gone.
+    """Make no folder once ``root``, or one of ``others``, is gone, and never ``root`` itself.
 
     What works beside its caller, who may delete everything meanwhile, is not to bring back a part of it.
     """

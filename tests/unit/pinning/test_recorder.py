@@ -5,14 +5,16 @@ import shutil
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hub_stub import HubStub
-from pin_rooms import FILES, REPO, fill_cache, make_resolver
+from pin_rooms import FILES, REPO, fill_cache, make_resolver, pinned
 from pinformers.ipfs.unixfs import hash_file
 from pinformers.pinning.adoption import Facts, Watch
 from pinformers.pinning.catalog import Catalog
+from pinformers.pinning.pin import Pin
 from pinformers.pinning.recorder import Job, Recorder, record
 from pinformers.pinning.records import lock
 from pinformers.pinning.removal import remove_pin
@@ -131,6 +133,62 @@ def test_what_is_deleted_while_it_is_recorded_does_not_come_back(
     assert caplog.text == ""
 
 
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_file_that_is_deleted_while_it_is_hashed_is_left_out_alone(
+    known: bool, opened: bool, catalog: Catalog, tmp_path: Path, commit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "config.json"
+    if known:
+        catalog.add(Pin(REPO, commit, {name: pinned(FILES[name])}))
+
+    def deleted(target: Path, **kwargs: Any) -> object:
+        found = hash_file(target, **kwargs) if opened or target.name != name else None
+        if target.name == name:
+            target.unlink()
+        return found or hash_file(target, **kwargs)
+
+    monkeypatch.setattr("pinformers.pinning.adoption.hash_file", deleted)
+    recorder = Recorder(catalog)
+    recorder.add(job(tmp_path, commit))
+    assert recorder.flush(30)
+    found = catalog.pin(REPO, commit)
+    assert found is not None
+    assert set(found.files) == set(FILES) - (set() if known else {name})
+    assert catalog.refs(REPO) == {"main": commit}
+
+
+def test_a_record_that_is_missing_is_no_deleted_cache(
+    catalog: Catalog, tmp_path: Path, commit: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def missing(*_: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", "record")
+
+    recorder = Recorder(catalog)
+    monkeypatch.setattr(Catalog, "add", missing)
+    recorder.add(job(tmp_path, commit))
+    assert not recorder.flush(30)
+    assert "not pinned yet" in caplog.text
+    assert len(journals(catalog)) == 1
+    monkeypatch.undo()
+    assert recorder.flush(30)
+    assert catalog.pin(REPO, commit) is not None
+
+
+def test_what_is_heard_of_a_snapshot_that_was_deleted_later_is_recorded(
+    catalog: Catalog, tmp_path: Path, commit: str
+) -> None:
+    recorder = Recorder(catalog)
+    recorder.add(job(tmp_path, commit))
+    assert recorder.flush(30)
+    shutil.rmtree(tmp_path / "hub")
+    recorder.add(job(tmp_path, commit, Facts(info={"pipeline_tag": "x"})))
+    assert recorder.flush(30)
+    pin = catalog.pin(REPO, commit)
+    assert pin is not None
+    assert pin.info == {"pipeline_tag": "x"}
+
+
 def test_a_journal_of_another_hand_is_removed_with_a_word(
     catalog: Catalog, tmp_path: Path, commit: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -201,6 +259,36 @@ def test_flush_ends_in_time_where_no_thread_starts(catalog: Catalog, tmp_path: P
     with lock(catalog.state_dir / "locks" / f"{job(tmp_path, commit).name}.lock", 5.0):
         assert not recorder.flush(0.3)
     assert len(journals(catalog)) == 1
+
+
+def test_a_load_does_not_wait_for_what_is_flushed_where_no_thread_starts(
+    catalog: Catalog, tmp_path: Path, commit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queued = threading.Event()
+
+    def load() -> None:
+        recorder.add(job(tmp_path, "d" * 40))
+        queued.set()
+
+    def hashed(*args: Any, **kwargs: Any) -> object:
+        if not beside.is_alive() and not queued.is_set():
+            start(beside)
+            waited.append(not queued.wait(5))
+        return hash_file(*args, **kwargs)
+
+    def no_thread(thread: threading.Thread) -> None:
+        if thread.name == "pinformers-recorder":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    start, waited, beside = threading.Thread.start, list[bool](), threading.Thread(target=load)
+    monkeypatch.setattr("pinformers.pinning.adoption.hash_file", hashed)
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    recorder = Recorder(catalog)
+    recorder.add(job(tmp_path, commit))
+    assert recorder.flush(30)
+    beside.join()
+    assert waited == [False]
 
 
 def test_a_failing_job_is_kept_for_the_next_process(
