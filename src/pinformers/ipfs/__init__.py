@@ -78,5 +78,6 @@ def __getattr__(name: str) -> Any:
         for room in _ROOMS:
             module = importlib.import_module(f"{__name__}.{room}")
             if name in vars(module):
-                return vars(module)[name]
+                globals()[name] = vars(module)[name]
+                return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -146,7 +146,7 @@ class ClusterShelf:
             read = (Offer.read(pin) for pin in self.node.pins(MARK))
             return [offer for offer in read if offer is not None]
         except SourceError as exc:
-            return exc
+            return _again(exc)
 
     def _first_readable(self, offers: Sequence[Offer]) -> Pin:
         """Return the first record that can be read and is right; raises what the last one failed with."""
@@ -166,7 +166,7 @@ class ClusterShelf:
         try:
             self._pins[offer.cid] = pin = self._fetched(offer)
         except SourceError as exc:
-            self._pins[offer.cid] = time.monotonic(), exc
+            self._pins[offer.cid] = time.monotonic(), _again(exc)
             raise
         return pin
 
@@ -201,7 +201,7 @@ class ClusterShelf:
 
 
 def _again(failure: SourceError) -> SourceError:
-    # Another one: two threads would write their tracebacks into it.
+    # Another one: two threads would write their tracebacks into it, and what is kept would hold all that those hold.
     return type(failure)(*failure.args)
 
 

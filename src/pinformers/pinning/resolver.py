@@ -313,7 +313,9 @@ class Resolver:
 @contextmanager
 def _remembering() -> Iterator[None]:
     """Remember which pins answer until the outermost ``from_pretrained`` of this context ends."""
-    if _LOAD.get() is not None:
+    outer = _LOAD.get()
+    # A thread has the context of the load that started it, also when that one has ended.
+    if outer is not None and outer.running:
         yield
         return
     load = _Load()

@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 
+from pinformers import ipfs
 from pinformers._errors import BadCID, BlockMismatch
 from pinformers.ipfs import CID, DAG_PB, IDENTITY, RAW, SHA2_256
 
@@ -106,3 +107,9 @@ def test_verify() -> None:
 def test_verify_names_a_hash_it_does_not_know() -> None:
     with pytest.raises(BadCID, match="0x1e"):
         CID(1, RAW, 0x1E, bytes(32)).verify(b"")
+
+
+def test_what_the_package_was_asked_for_it_keeps() -> None:
+    vars(ipfs).pop("CID", None)
+    assert ipfs.CID is CID
+    assert vars(ipfs)["CID"] is CID

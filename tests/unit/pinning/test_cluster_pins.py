@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import hashlib
 import json
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pytest
@@ -185,6 +187,27 @@ def test_a_record_that_nobody_delivers_is_asked_for_once(daemon: Daemon, shelf: 
     assert daemon.asked == 1
     shelf.publish(WHOLE, {}, daemon)
     assert found(shelf, "main") == carried(WHOLE)
+
+
+def test_a_failure_that_is_kept_holds_nothing_of_who_met_it(
+    stub: ClusterStub, daemon: Daemon, open_shelf: Callable[[], ClusterShelf]
+) -> None:
+    class Big: ...
+
+    def ask() -> weakref.ref[Big]:
+        held = Big()
+        with pytest.raises(SourceError):
+            shelf.find(REPO, "main")
+        return weakref.ref(held)
+
+    shelf = open_shelf()
+    del daemon.blocks[shelf.publish(WHOLE, {"main": 100 * SECOND}, daemon)]
+    gone = [ask()]
+    stub.raw = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
+    shelf = open_shelf()
+    gone.append(ask())
+    gc.collect()
+    assert [each() for each in gone] == [None, None]
 
 
 def test_threads_wait_for_a_silent_peer_together(daemon: Daemon) -> None:

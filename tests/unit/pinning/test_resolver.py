@@ -371,6 +371,19 @@ def test_one_load_is_answered_by_one_pin(pinned: PinnedRepo, resolver: Resolver)
     assert after.run(resolver.resolve, REPO, None) is not found
 
 
+def test_a_load_in_the_context_of_one_that_ended_is_answered_by_one_pin(pinned: PinnedRepo, resolver: Resolver) -> None:
+    with resolver.loading("AutoTokenizer"):
+        after = contextvars.copy_context()
+
+    def load() -> None:
+        with resolver.loading("AutoModel"):
+            first = resolver.resolve(REPO, None)
+            assert first is not None
+            assert resolver.resolve(REPO, None) is first
+
+    after.run(load)
+
+
 def test_a_miss_is_not_remembered(resolver: Resolver, tmp_path: Path) -> None:
     with resolver.loading("AutoModel"):
         assert resolver.resolve(REPO, None) is None
