@@ -20,6 +20,8 @@ WRITES = (
     *("create_commit", "merge_pull_request", "super_squash_history", "permanently_delete_lfs_files"),
     *("create_branch", "delete_branch", "create_tag", "delete_tag", "delete_repo", "move_repo"),
 )
+# Errors of the hub's client that say that no request arrived.
+_UNSENT = ("OfflineModeIsEnabled", "ConnectError", "ConnectTimeout")
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -76,11 +78,16 @@ class Heard:
 
         def write(*args: Any, **kwargs: Any) -> Any:
             calls = [Call(original, args, kwargs, repo=name) for name in ("repo_id", "from_id", "to_id")]
-            done = original(*args, **kwargs)
-            for call in calls:
-                if call.repo is not None:
-                    self._written.keep((call.repo_type, str(call.repo)), None)
-            return done
+            refused = False
+            try:
+                return original(*args, **kwargs)
+            except Exception as exc:
+                refused = _refused(exc)
+                raise
+            finally:
+                for call in calls:
+                    if call.repo is not None and not refused:
+                        self._written.keep((call.repo_type, str(call.repo)), None)
 
         return write
 
@@ -95,6 +102,14 @@ class Heard:
             fact(resolver)
             return
         self._facts.keep(key, [*self._facts.get(key, ()), fact])
+
+
+def _refused(error: Exception) -> bool:
+    """Whether the hub did nothing; where its answer was lost, it may have done what it was asked for."""
+    answer = getattr(error, "response", None)
+    if answer is not None:
+        return bool(answer.status_code < 500)
+    return type(error).__name__ in _UNSENT
 
 
 def files_of(found: str) -> list[str]:

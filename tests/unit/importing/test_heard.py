@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,14 @@ from pinformers.importing.calls import Call
 from pinformers.importing.heard import Heard, Recent, files_of
 
 COMMIT, OTHER = "c" * 40, "d" * 40
+
+
+class Answered(OSError):
+    """An error of the hub's client: the hub answered ``status``."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.response = SimpleNamespace(status_code=status)
 
 
 class Told:
@@ -124,11 +133,23 @@ def test_what_could_not_be_written_was_not() -> None:
     heard = Heard()
 
     def refused(repo_id: str) -> None:
-        raise PermissionError
+        raise Answered(403)
 
-    with pytest.raises(PermissionError):
+    with pytest.raises(Answered):
         heard.writing(refused)("org/model")
     assert not heard.written("org/model", None, "model")
+
+
+@pytest.mark.parametrize("failure", [TimeoutError(), Answered(502), KeyboardInterrupt()])
+def test_what_was_written_and_not_answered_may_have_been(failure: BaseException) -> None:
+    heard = Heard()
+
+    def lost(repo_id: str) -> None:
+        raise failure
+
+    with pytest.raises(type(failure)):
+        heard.writing(lost)("org/model")
+    assert heard.written("org/model", None, "model")
 
 
 def test_what_is_kept_is_the_last(told: Told) -> None:
