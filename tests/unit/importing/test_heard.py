@@ -129,13 +129,14 @@ def test_a_moved_repo_is_another_under_both_names() -> None:
     assert len(heard._written) == 2
 
 
-def test_what_could_not_be_written_was_not() -> None:
+@pytest.mark.parametrize("failure", [Answered(403), type("OfflineModeIsEnabled", (ConnectionError,), {})()])
+def test_what_could_not_be_written_was_not(failure: Exception) -> None:
     heard = Heard()
 
     def refused(repo_id: str) -> None:
-        raise Answered(403)
+        raise failure
 
-    with pytest.raises(Answered):
+    with pytest.raises(type(failure)):
         heard.writing(refused)("org/model")
     assert not heard.written("org/model", None, "model")
 
