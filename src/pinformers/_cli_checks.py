@@ -95,8 +95,8 @@ def check_versions(settings: Settings | None = None) -> Iterator[Finding]:
             said = f"{name} is not installed in this environment; `pip install {name}` installs it."
             yield Finding("versions", "note", said)
     if settings is not None and settings.scope == "transformers" and (past := list(filter(_metadata.version, _PAST))):
-        said = f"{' and '.join(past)} ask huggingface_hub themselves, and in the scope transformers pins do not answer"
-        change = "`pinformers run --scope hub` or `export PINFORMERS_SCOPE=hub` lets them"
+        said = f"What {' and '.join(past)} load past transformers comes from no pin in the default scope"
+        change = "with `pinformers run --scope hub` or `export PINFORMERS_SCOPE=hub` it does"
         yield Finding("versions", "note", f"{said}; {change}.")
 
 

@@ -87,6 +87,8 @@ def _nothing_here(pins: list[Pin]) -> str:
 def _consents(bad: list[Finding]) -> bool:
     if not (on_terminal(sys.stdin) and on_terminal(sys.stderr)):
         note("`pinformers verify --repair` fetches them again; bad bytes go when the good ones are here.")
+        for name in sorted({finding.pin.name for finding in bad if finding.pin.origin == "folder"}):
+            note(f"{name} was pinned from a folder: `pinformers pin FOLDER --as {name}` mends it without a source.")
         return False
     question = f"Remove the bad bytes of {plural(len(bad), 'file')} and fetch again?"
     return click.confirm(question, err=True)

@@ -274,8 +274,13 @@ def _unknown(variable: str) -> bool:
 def _parse(name: str, value: object, origin: str) -> Any:
     parse = next((setting.metadata["parse"] for setting in fields(Settings) if setting.name == name), None)
     if parse is None:
-        # It may be meant for any of them, also for one that is not shown.
-        raise SettingsError(name, "...", origin, f"one of the settings {', '.join(NAMES)}")
+        # Its value may be meant for any of them, also for one that is not shown.
+        # deferred: nobody needs it who types well.
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, NAMES, 1)
+        meant = f"written {near[0]}" if near else f"one of {', '.join(NAMES)}"
+        raise SettingsError(name, "...", origin, f"left out, or {meant}")
     try:
         return parse(value)
     except ValueError as exc:

@@ -249,9 +249,10 @@ def test_an_unknown_or_misplaced_key_of_the_file_is_refused(content: str, file: 
 
 
 def test_an_unknown_keyword_is_refused_and_the_known_ones_are_listed() -> None:
-    error = refused({"onmiss": "import"}, {})
-    assert (error.name, error.origin) == ("onmiss", "keyword")
+    error = refused({"quirk": "import"}, {})
+    assert (error.name, error.origin) == ("quirk", "keyword")
     assert all(name in str(error) for name in NAMES)
+    assert str(refused({"on_mis": "import"}, {})).endswith("it should be left out, or written on_miss.")
 
 
 @pytest.mark.parametrize("name", ["", "__class__", "settings", "cache-dir"])

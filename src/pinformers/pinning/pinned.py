@@ -368,8 +368,10 @@ class PinnedRepo:
         subject, by = f"{self.pin.repo}/{path}", f" by {self.holder}" if self.holder else ""
         if self._means.strict:
             raise PinError(subject, f"it is pinned{by} and cannot be served, and nothing else may be: {why}")
-        message = "%s is pinned%s but not served: %s. Plain transformers goes on."
-        self._means.ledger.warn_once(subject, message, subject, by, why)
+        folder = "It was pinned from a folder, and the hub is not asked for it."
+        after = folder if self.pin.origin == "folder" else "Plain transformers goes on."
+        message = "%s is pinned%s but not served: %s. %s"
+        self._means.ledger.warn_once(subject, message, subject, by, why, after)
         self._note(path, "fallbacks", Served(PLAIN, why))
         return False
 

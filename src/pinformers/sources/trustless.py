@@ -22,6 +22,8 @@ RAW_TYPE = "application/vnd.ipld.raw"
 CAR_TYPE = "application/vnd.ipld.car"
 # A CAR of one block: its header, the block's length and CID.
 _CAR_AROUND = 1 << 16
+# The blocks that may stand before it.
+_CAR_OTHERS = 64
 
 # The seconds that a run of blocks may take, twenty times those in which a rapid server sends it; and for how long none
 # is asked for after one that failed.
@@ -100,15 +102,16 @@ class Gateway:
         answer = self._open(f"{cid}?format=car&dag-scope=block", CAR_TYPE, connections, exchange)
         with answer:
             self._check_length(answer, MAX_BLOCK + _CAR_AROUND)
-            size = 0
+            size, others = 0, 0
             # urllib3 otherwise closes itself at the end, where the buffer reads once more.
             cast(HTTPResponse, answer).auto_close = False
             for block in self._read_car(answer, cast(io.RawIOBase, answer)):
                 if block.cid.multihash == cid.multihash:
                     discard(answer)
                     return block.data
-                size += len(block.data)
-                if size > MAX_BLOCK:
+                # Also of empty ones there are as many as one likes to send.
+                size, others = size + len(block.data), others + 1
+                if size > MAX_BLOCK or others > _CAR_OTHERS:
                     raise self._too_long()
         raise Refusal(self.url, f"its CAR lacks the block {cid}", "absent")
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -364,8 +365,8 @@ def car_only(answer: Answer) -> Answer:
     return lambda visit: answer(visit) if visit.wants_car else visit.reply(501)
 
 
-def sends_other_blocks_for_ever(visit: bad.Visit) -> None:
-    head, whole, block = io.BytesIO(), io.BytesIO(), bytes(MIB)
+def sends_other_blocks_for_ever(visit: bad.Visit, block: bytes = bytes(MIB)) -> None:
+    head, whole = io.BytesIO(), io.BytesIO()
     size = write_car(head, [], [])
     write_car(whole, [], [Block(CID.raw(hashlib.sha256(block).digest()), block)])
     visit.head(200, {"Content-Type": bad.CAR, "Connection": "close"})
@@ -383,6 +384,7 @@ def sends_other_blocks_for_ever(visit: bad.Visit) -> None:
         (lambda visit: visit.reply(200, visit.car(visit.block)[:-1], bad.CAR), "its CAR breaks off", BlockNotFound),
         (lambda visit: visit.reply(200, visit.car() + b"\n\n[Gateway Error: x]", bad.CAR), "breaks off", BlockNotFound),
         (sends_other_blocks_for_ever, "more than 2097152", SourceUnavailable),
+        (partial(sends_other_blocks_for_ever, block=b""), "more than 2097152", SourceUnavailable),
         (lambda visit: visit.reply(200, bytes(3 * MIB), bad.CAR), "more than 2097152", SourceUnavailable),
         (bad.never_ends, "its CAR cannot be read", SourceUnavailable),
     ],
