@@ -87,6 +87,9 @@ def lock(
         raise PinError(str(output), f"the folder {output.absolute().parent} is not there; make it first")
     path = output or settings.lockfile or nearest_lock(Path.cwd()) or Path.cwd() / NAME
     there = signature(path) is not None
+    if not there and path.exists():
+        # It is put in place by a rename, which /dev/null would not outlive.
+        raise PinError(str(path), "it is no regular file; name one that may be replaced")
     if check and not there:
         raise PinError(str(path), "there is no lockfile; `pinformers lock` writes one")
     known = read_lock(path) if there else Lock()

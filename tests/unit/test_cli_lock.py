@@ -217,6 +217,13 @@ def test_a_lockfile_makes_no_folders(project: Path, model: Pin) -> None:
     assert not (project / "nosuch").exists()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in the file system")
+def test_a_device_is_not_replaced(project: Path, model: Pin) -> None:
+    os.mkfifo(project / "pipe")
+    assert "it is no regular file" in lock("-o", "pipe", code=1).stderr
+    assert (project / "pipe").is_fifo()
+
+
 def test_a_lockfile_with_a_fault_is_refused_and_stays(project: Path, model: Pin) -> None:
     (project / NAME).write_text("pinformers-lock 1\n<<<<<<< ours\n")
     result = lock(code=1)
