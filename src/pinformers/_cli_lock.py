@@ -87,7 +87,7 @@ def lock(
         raise PinError(str(output), f"the folder {output.absolute().parent} is not there; make it first")
     path = output or settings.lockfile or nearest_lock(Path.cwd()) or Path.cwd() / NAME
     there = signature(path) is not None
-    if not there and path.exists():
+    if not there and path.exists() and not path.is_dir():
         # It is put in place by a rename, which /dev/null would not outlive.
         raise PinError(str(path), "it is no regular file; name one that may be replaced")
     if check and not there:
