@@ -24,7 +24,7 @@ from bad_gateway import BadGateway
 from environment import clean_env
 from ipfs_data import MemoryStore
 from pinformers.ipfs import CID
-from pinformers.pinning.fetching import WINDOW
+from pinformers.pinning.ahead import WINDOW
 
 pytestmark = pytest.mark.torch
 MIB = 1 << 20

@@ -245,5 +245,5 @@ def test_down_closes_connections_and_stop_refuses_them(hub: HubStub, commit: str
 def test_delay_and_unknown_pages(hub: HubStub) -> None:
     hub.delay = 0.01
     assert raw(hub, "GET", "/api/whoami-v2")[0].status == 404
-    assert raw(hub, "POST", "/api/models/tiny/bert/discussions")[0].status == 404
+    assert raw(hub, "POST", "/api/models/tiny/bert/likes")[0].status == 404
     assert [seen.kind for seen in hub.requests] == ["other", "other"]
