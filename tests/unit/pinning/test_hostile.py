@@ -266,7 +266,7 @@ def test_a_load_from_an_old_cache_does_not_move_main(hub: HubStub, resolver: Res
     assert resolver.commit(REPO, "main") == new
 
 
-def test_what_the_hub_has_under_a_folders_name_is_not_the_last_word(hub: HubStub, resolver: Resolver, tmp_path: Path) -> None:
+def test_what_the_hub_has_under_a_folders_name_does_not_count(hub: HubStub, resolver: Resolver, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "folder", {"config.json": b"ours"})
     mine = pin_folder(resolver, folder, REPO)
     time.sleep(0.02)
