@@ -501,7 +501,7 @@ class Switching(RuleBasedStateMachine):
             return
         hits = pinformers.get_status()["hits"]
         if not (self.murky or self.blind):
-            assert hits == self.open[-1][2] + count
+            assert hits == self.open[-1][2] + count, (hits, self.open[-1][2], count)
         self.open[-1][2] = hits
 
     def _load(self, load: Callable[[str], object]) -> None:

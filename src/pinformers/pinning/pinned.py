@@ -89,7 +89,9 @@ class PinnedRepo:
         names = ("config.json",) if self.pin.info is not None else ("config.json", "README.md")
         config, card = (self.cache.file(self.commit, name) for name in ("config.json", "README.md"))
         try:
-            if self.deliver([name for name in names if name in self.pin.files]):
+            # What is here was asked for by nobody, and counts for no hit.
+            wanted = [name for name in names if name in self.pin.files and self.state(name) != "here"]
+            if not wanted or self.deliver(wanted):
                 return own_account(read_card(card) if self.pin.info is None else self.pin.info, config)
         except PinError as exc:
             # A tokenizer asks whether its model is one of Mistral's; nothing hangs on the answer.
