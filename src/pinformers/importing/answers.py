@@ -104,8 +104,9 @@ class Answers:
         def model_info(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="repo_id")
             resolver, pinned = self._ask(call)
-            if pinned is not None and pinned.info is not None and not _asks_more(call):
-                return hub_types.repo_info(str(call.repo), "model", pinned)
+            # A folder's is read out of its files: once.
+            if pinned is not None and not call.asks_more and (account := pinned.info) is not None:
+                return hub_types.repo_info(str(call.repo), "model", pinned, account)
             hub_types.forbid(call.repo, pinned or resolver)
             info = original(*args, **kwargs)
             if resolver is not None and info.sha is not None:
@@ -198,10 +199,6 @@ class Answers:
 
 def _settled(resolver: Resolver, call: Call) -> str | None:
     return resolver.commit(str(call.repo), call.revision, repo_type=call.repo_type, cache_dir=call.cache_dir)
-
-
-def _asks_more(call: Call) -> bool:
-    return any(call.get(name) for name in ("securityStatus", "files_metadata", "expand"))
 
 
 def _transformers_cache() -> str | None:

@@ -116,6 +116,11 @@ class Call:
         alone = self.get("filename")
         return self.get("filenames") or ([alone] if alone is not None else [])
 
+    @property
+    def asks_more(self) -> bool:
+        """Whether a question about a repo wants more than a pin says of it."""
+        return any(self.get(name) for name in ("securityStatus", "files_metadata", "expand"))
+
     def refer(self, resolver: Resolver) -> Pinned | None:
         """Have the original called with what the name of this call stands for, where it is no hub name."""
         if self.repo_type != "model" or not isinstance(self.repo, str) or self.names_folder:

@@ -142,11 +142,11 @@ def raise_absent(
     raise AssertionError("huggingface_hub did not raise for status 404")
 
 
-def repo_info(repo: str, repo_type: str, pinned: Pinned) -> Any:
-    """Answer what a repo is, as far as its pin knows."""
+def repo_info(repo: str, repo_type: str, pinned: Pinned, account: Mapping[str, Any] | None) -> Any:
+    """Answer what a repo is, as far as its pin knows; ``account`` is what the pin says that the hub says of it."""
     kind = getattr(importlib.import_module("huggingface_hub.hf_api"), f"{repo_type.capitalize()}Info")
     siblings = [{"rfilename": path} for path in sorted(pinned.listing or ())]
-    said = {name: value for name, value in (pinned.info or {}).items() if value is not None}
+    said = {name: value for name, value in (account or {}).items() if value is not None}
     if "pipeline_tag" not in said and (task := task_of(said.get("config"))) is not None:
         said["pipeline_tag"] = task
     return kind(**{**said, "id": repo, "sha": pinned.commit, "siblings": siblings})

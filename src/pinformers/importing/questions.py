@@ -170,7 +170,6 @@ class Questions:
     def _info(self, original: Function, repo_type: str) -> Function:
         def repo_info(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="repo_id")
-            details = any(call.get(name) for name in ("securityStatus", "files_metadata", "expand"))
 
             def ask(commit: str | None) -> Any:
                 info = _at(call)(commit)
@@ -179,9 +178,9 @@ class Questions:
                 return info
 
             def answer(pinned: Pinned) -> Any:
-                if details or pinned.listing is None:
+                if call.asks_more or pinned.listing is None:
                     return None
-                return hub_types.repo_info(str(call.repo), repo_type, pinned)
+                return hub_types.repo_info(str(call.repo), repo_type, pinned, pinned.info)
 
             return self._question(_about(call, repo_type), ask, answer, more=True)
 

@@ -15,6 +15,8 @@ Fetch = Callable[[CID], bytes]
 # The entries of one walk. A folder that holds the same folder twice, and that 64 levels deep, is a few kilobytes
 # of honest blocks and 2**64 paths.
 MAX_ENTRIES = 1 << 20
+# So many leaves that stand side by side are asked for together.
+RUN = 8
 
 _FOLDERS = ("directory", "shard")
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pinformers._errors import PinError
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.hub import access_denied, access_of_all
-from pinformers.pinning.pin import Pin
+from pinformers.pinning.pin import Pin, commit_of
 
 Access = Literal["open", "private", "gated", "unknown"]
 Gated = Literal["keep", "share"]
@@ -48,7 +48,7 @@ def for_others(pin: Pin) -> Pin:
 
 def check_origin(pin: Pin) -> None:
     """Raise ValueError for a pin of a folder whose commit is not the folder's: it may be one that the hub keeps."""
-    if pin.origin == "folder" and pin.commit != pin.directory().cid.digest.hex()[:40]:
+    if pin.origin == "folder" and pin.commit != commit_of(pin.directory().cid):
         raise ValueError(f"it is said to be a folder, and {pin.commit} is not the commit of its files")
 
 

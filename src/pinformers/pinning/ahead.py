@@ -11,14 +11,13 @@ from functools import partial
 
 from pinformers._errors import BadBlock
 from pinformers.ipfs.cid import CID, DAG_PB, RAW
-from pinformers.ipfs.dag import Fetch, Leaf, Run, Runs
+from pinformers.ipfs.dag import RUN, Fetch, Leaf, Run, Runs
 from pinformers.ipfs.dagpb import MAX_BLOCK, parse_node
 from pinformers.sources.workers import Workers
 
 # Blocks in flight for one file. Over loopback 4 threads gave the most (docs/benchmarks), over a network latency counts.
+# Of leaves that are asked for together there may be RUN more.
 WINDOW = 8
-# Leaves that are asked for together: there may be so many more in flight.
-RUN = 8
 
 _logger = logging.getLogger("pinformers")
 

@@ -12,7 +12,7 @@ from pinformers.pinning.adoption import keep_blocks
 from pinformers.pinning.cards import read_card
 from pinformers.pinning.catalog import Catalog, after, read_ref
 from pinformers.pinning.checking import check_file, mend
-from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision, pointer_id
+from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision, commit_of, pointer_id
 from pinformers.pinning.pinned import PinnedRepo
 from pinformers.pinning.removal import take_back
 from pinformers.pinning.resolver import Resolver
@@ -109,7 +109,7 @@ def _committed(folder: Path, repo: str, dags: dict[str, FileDag]) -> Pin:
     files = {path: pinned_file(path, dag) for path, dag in dags.items()}
     info = read_card(folder / "README.md")
     draft = Pin(repo=repo, commit="", files=files, listed=True, info=info, origin="folder", pinned_at=now())
-    return dataclasses.replace(draft, commit=draft.directory().cid.digest.hex()[:40])
+    return dataclasses.replace(draft, commit=commit_of(draft.directory().cid))
 
 
 def _bring(

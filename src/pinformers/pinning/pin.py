@@ -49,6 +49,11 @@ def check_repo(repo: str) -> str:
     return repo
 
 
+def commit_of(cid: CID) -> str:
+    """Return the commit that stands for a CID: the first 40 hex digits of its digest."""
+    return cid.digest.hex()[:40]
+
+
 def check_commit(commit: str) -> str:
     """Return ``commit`` if it is 40 hex digits; raise PinError otherwise."""
     if not OID.fullmatch(commit):

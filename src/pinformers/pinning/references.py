@@ -21,7 +21,7 @@ from pinformers.pinning.adoption import keep_blocks
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.ledger import Ledger
-from pinformers.pinning.pin import Hub, Pin, PinnedFile, check_path
+from pinformers.pinning.pin import Hub, Pin, PinnedFile, check_path, commit_of
 from pinformers.pinning.pinned import Means, PinnedRepo
 from pinformers.pinning.records import read_json, write_json
 from pinformers.pinning.times import now
@@ -89,11 +89,6 @@ def _check_kind(text: str, cid: CID) -> None:
 def repo_name(cid: CID) -> str:
     """Return the name under which the files of a CID lie in a hub cache, as if they were a repo's."""
     return f"ipfs/{_v1(cid)}"
-
-
-def commit_of(cid: CID) -> str:
-    """Return the commit that stands for a CID: the first 40 hex digits of its digest."""
-    return cid.digest.hex()[:40]
 
 
 class References:

@@ -22,10 +22,10 @@ from pinformers.pinning.cards import read_card
 from pinformers.pinning.catalog import Catalog, Place, after, read_ref
 from pinformers.pinning.checking import check_file, mend
 from pinformers.pinning.folder import SKIPPED, check_whole, pinned_file
-from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision, same_bytes
+from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision, commit_of, same_bytes
 from pinformers.pinning.pinned import PinnedRepo
 from pinformers.pinning.records import MALFORMED, lock, write_bytes
-from pinformers.pinning.references import Reference, Walk, commit_of, repo_name
+from pinformers.pinning.references import Reference, Walk, repo_name
 from pinformers.pinning.removal import Eviction, Removal, take_back
 from pinformers.pinning.resolver import Resolver
 from pinformers.pinning.shared_tree import foreign_pin

@@ -37,12 +37,16 @@ class PatientResponse(HTTPResponse):
 
 def renew(answer: urllib3.BaseHTTPResponse) -> None:
     """Begin the time of an answer anew, where it goes on as long as its server has something to say."""
-    cast(PatientResponse, cast(urllib3.HTTPResponse, answer)._original_response).renew()
+    _inner(answer).renew()
 
 
 def end_at(answer: urllib3.BaseHTTPResponse, until: float) -> None:
     """Have an answer end by then (``time.monotonic``), however many bytes come."""
-    cast(PatientResponse, cast(urllib3.HTTPResponse, answer)._original_response).end_at(until)
+    _inner(answer).end_at(until)
+
+
+def _inner(answer: urllib3.BaseHTTPResponse) -> PatientResponse:
+    return cast(PatientResponse, cast(urllib3.HTTPResponse, answer)._original_response)
 
 
 class _Limited(io.RawIOBase):
@@ -79,14 +83,14 @@ class Body(io.RawIOBase):
     """The body of an answer, read past urllib3, which copies each byte three times on its way to a buffer."""
 
     def __init__(self, answer: urllib3.BaseHTTPResponse) -> None:
-        self._answer, self._inner = answer, cast(Any, answer)._original_response
+        self._answer, self._inner = answer, _inner(answer)
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
         try:
-            size = int(self._inner.readinto(buffer))
+            size = self._inner.readinto(buffer)
         except HTTPException as exc:
             raise ProtocolError(str(exc)) from exc
         if not size and self._inner.length:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from pinformers._errors import Refusal
+from pinformers.ipfs.dag import RUN
 
 PER_SERVER = 8
 IN_ALL = 16
@@ -17,8 +18,8 @@ IN_ALL = 16
 _LATENCY, _SPEED = 0.05, 10e6
 # The bytes of a whole block, by which servers are compared.
 _BLOCK = 1 << 20
-# A server is rapid where so many blocks take no more seconds than that: a request costs more than its bytes then.
-_RUN, _RAPID = 8, 0.1
+# A server is rapid where a run of blocks takes no more seconds than that: a request costs more than its bytes then.
+_RAPID = 0.1
 # Smaller answers say nothing of the speed.
 _TELLING = 1 << 16
 _HEDGE_FIRST, _HEDGE_LEAST, _HEDGE_MOST = 1.0, 0.1, 2.0
@@ -54,7 +55,7 @@ class Standing:
     @property
     def rapid(self) -> bool:
         """Whether it has shown to answer and to send so fast that requests are what costs."""
-        return self._latency is not None and self._latency + _RUN * _BLOCK / self._speed < _RAPID
+        return self._latency is not None and self._latency + RUN * _BLOCK / self._speed < _RAPID
 
     def hedge_delay(self, stall_timeout: float) -> float:
         """Return the seconds after which headers that are not here are late for this server."""

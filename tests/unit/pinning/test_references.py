@@ -22,9 +22,9 @@ from pinformers.pinning.adoption import folder_nodes
 from pinformers.pinning.checking import check, repair
 from pinformers.pinning.lockfile import Lock
 from pinformers.pinning.lookup import Lookup
-from pinformers.pinning.pin import Pin
+from pinformers.pinning.pin import Pin, commit_of
 from pinformers.pinning.pinned import PinnedRepo
-from pinformers.pinning.references import Reference, References, commit_of, repo_name
+from pinformers.pinning.references import Reference, References, repo_name
 from pinformers.pinning.removal import remove_pin
 from pinformers.pinning.reporting import explanation, summary
 from pinformers.pinning.resolver import Resolver
