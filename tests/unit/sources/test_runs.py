@@ -16,16 +16,16 @@ import pytest
 from bad_gateway import CAR, BadGateway, Visit, flips_one_bit, honest
 from ipfs_data import MemoryStore
 from pinformers.ipfs import CID, Block, Profile, append_car, write_car
-from pinformers.ipfs.dag import Run
+from pinformers.ipfs.dag import RUN, Run
 from pinformers.ipfs.dagpb import encode_link, encode_node, file_message
-from pinformers.pinning.ahead import RUN, Ahead
+from pinformers.pinning.ahead import Ahead
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.fetching import fetch_file
 from pinformers.pinning.pin import Pin, PinnedFile
 from pinformers.serving.gateway import answer
 from pinformers.serving.messages import Request
 from pinformers.sources import gateway as gateways
-from pinformers.sources import trustless
+from pinformers.sources import standing, trustless
 from pinformers.sources.base import Chain, Lazy, Source
 from pinformers.sources.embedded import EmbeddedSource, LocalFile
 from pinformers.sources.gateway import GatewaySource
@@ -77,7 +77,9 @@ class Fetching:
 
 
 @pytest.fixture
-def near() -> Iterator[BadGateway]:
+def near(monkeypatch: pytest.MonkeyPatch) -> Iterator[BadGateway]:
+    """A gateway that counts as rapid from its first answer on, however busy this machine is; see test_standing."""
+    monkeypatch.setattr(standing, "_RAPID", 3600.0)
     with BadGateway(speaks) as server:
         yield server
 
@@ -94,7 +96,11 @@ def test_a_gateway_nearby_is_asked_for_several_at_once(near: BadGateway, tmp_pat
     assert len(set(near.connections)) <= RUN + 1, "connections are kept"
 
 
-def test_a_gateway_far_away_is_asked_for_many_beside_each_other(near: BadGateway, tmp_path: Path) -> None:
+def test_a_gateway_far_away_is_asked_for_many_beside_each_other(
+    near: BadGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standing, "_RAPID", 0.1)
+
     def late(visit: Visit) -> None:
         time.sleep(0.12)
         speaks(visit)

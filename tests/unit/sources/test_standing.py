@@ -33,6 +33,17 @@ def test_a_rest_varies_by_half() -> None:
     assert 0.25 <= refuse(Standing(), 0.0) <= 0.5
 
 
+@pytest.mark.parametrize(
+    ("latency", "speed", "rapid"), [(0.001, 200e6, True), (0.12, 2e9, False), (0.001, 50e6, False)]
+)
+def test_rapid_is_who_has_shown_to_send_a_run_in_a_tenth_of_a_second(latency: float, speed: float, rapid: bool) -> None:
+    standing = Standing()
+    assert not standing.rapid, "nothing is known of it"
+    for _ in range(50):
+        standing.delivered(0.0, latency, 1 << 20, (1 << 20) / speed)
+    assert standing.rapid == rapid
+
+
 def test_a_stall_rests_longer() -> None:
     assert refuse(Standing(jitter=lambda: 1.0), 0.0, "stalled") == 10
 
