@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import threading
@@ -14,10 +15,15 @@ from functools import partial
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from pinformers._errors import SourceError
+from pinformers.ipfs.layout import UNIXFS_V1_2025
+from pinformers.pinning.ahead import WINDOW
 from pinformers.sources.workers import Workers
 
-# Files of one process on their way at the same time. Each holds up to 8 blocks of 1 MiB.
-FILES = 3
+# Blocks of one process on their way at the same time. Two big files, and the one that the load waits for, keep a source
+# busy; more would share the cores. Small ones do not send, they wait for answers, and more of them may do that at once.
+BLOCKS = 2 * WINDOW
+# What a file counts at least: its threads are no cheaper for being few.
+_LEAST = 2
 # The weights that a model is loaded from, the ones that transformers prefers first.
 _WEIGHTS = (
     re.compile(r"model\.safetensors|model-\d{5}-of-\d{5}\.safetensors"),
@@ -65,7 +71,7 @@ def weights(paths: Iterable[str]) -> list[str]:
 
 
 class Early(Generic[T]):
-    """What was begun, by a key each, at most FILES of it at a time. Threads share it, and a fork begins anew."""
+    """What was begun, by a key each, at most BLOCKS of it at a time. Threads share it, and a fork begins anew."""
 
     def __init__(self) -> None:
         self._begun: _Begun[T] = _Begun()
@@ -77,9 +83,9 @@ class Early(Generic[T]):
         self._seen.add(key)
         return new
 
-    def begin(self, key: Key, job: Callable[[Guard], T]) -> None:
-        """Run ``job`` beside the caller, now or when another has ended."""
-        self._here().add(key, job)
+    def begin(self, key: Key, size: int, job: Callable[[Guard], T]) -> None:
+        """Run ``job``, which brings a file of ``size`` bytes, beside the caller, now or when another has ended."""
+        self._here().add(key, _Job(size, job))
 
     def take(self, key: Key) -> T | None:
         """Return what was begun under ``key`` when it has ended, or raise what it raised.
@@ -113,9 +119,10 @@ class Early(Generic[T]):
 class _Job(Generic[T]):
     """One that runs, or that ran and was not taken."""
 
-    def __init__(self, work: Callable[[Guard], T]) -> None:
+    def __init__(self, size: int, work: Callable[[Guard], T]) -> None:
         self.future: Future[T] = Future()
         self.given_up = False
+        self.blocks = max(_LEAST, min(WINDOW, math.ceil(size / UNIXFS_V1_2025.chunk)))
         self._work = work
 
     def run(self, key: Key) -> None:
@@ -141,14 +148,14 @@ class _Begun(Generic[T]):
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._workers, self._lock = Workers("pinformers-early"), threading.Lock()
-        self._waiting: dict[Key, Callable[[Guard], T]] = {}
+        self._waiting: dict[Key, _Job[T]] = {}
         self._running: dict[Key, _Job[T]] = {}
-        self._places = FILES
+        self._places = BLOCKS
 
-    def add(self, key: Key, work: Callable[[Guard], T]) -> None:
+    def add(self, key: Key, job: _Job[T]) -> None:
         with self._lock:
             if key not in self._running:
-                self._waiting.setdefault(key, work)
+                self._waiting.setdefault(key, job)
         self._top_up()
 
     def take(self, key: Key) -> _Job[T] | None:
@@ -169,11 +176,11 @@ class _Begun(Generic[T]):
     def _top_up(self) -> None:
         while True:
             with self._lock:
-                if not self._waiting or not self._places:
+                key = next(iter(self._waiting), None)
+                if key is None or self._waiting[key].blocks > self._places:
                     return
-                key = next(iter(self._waiting))
-                job = self._running[key] = _Job(self._waiting.pop(key))
-                self._places -= 1
+                job = self._running[key] = self._waiting.pop(key)
+                self._places -= job.blocks
                 workers = self._workers
             workers.run(partial(self._run, key, job))
 
@@ -182,5 +189,5 @@ class _Begun(Generic[T]):
             job.run(key)
         finally:
             with self._lock:
-                self._places += 1
+                self._places += job.blocks
             self._top_up()

@@ -283,7 +283,8 @@ class PinnedRepo:
             ahead += weights(self.pin.files)
         for path in dict.fromkeys(ahead):
             if self.state(path) == "missing":
-                self._means.early.begin(self._key(path), partial(self._bring_in, path, self.pin.files[path], False))
+                file = self.pin.files[path]
+                self._means.early.begin(self._key(path), file.size, partial(self._bring_in, path, file, False))
 
     def _key(self, path: str) -> tuple[str, ...]:
         return (self.cache.cache_dir, self.pin.repo_type, self.pin.repo, self.pin.commit, path)

@@ -19,6 +19,8 @@ from filelock import FileLock, Timeout
 Json = dict[str, Any]
 # Whatever is younger may belong to a process that is at work on it.
 AGE = 3600.0
+# Seconds in which a lock is looked at every few milliseconds, before that is done as rarely as filelock does it.
+_SOON = 0.1
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Which files lie aside: what a killed process left of what was to replace another file.
 ASIDE = f".*.{'[0-9a-f]' * 8}.staging"
@@ -140,7 +142,7 @@ def lock(path: Path, timeout: float) -> Iterator[bool]:
     try:
         make_folder(path.parent)
         held = FileLock(path)
-        held.acquire(timeout=timeout)
+        _acquire(held, timeout)
     except (Timeout, NotImplementedError, OSError):
         # Also a lock file of another user, and file systems that know no locks (ENOLCK, EOPNOTSUPP).
         yield False
@@ -149,6 +151,15 @@ def lock(path: Path, timeout: float) -> Iterator[bool]:
         yield True
     finally:
         held.release()
+
+
+def _acquire(held: FileLock, timeout: float) -> None:
+    # Most are held for milliseconds, by a thread that records another file of the same model.
+    soon = min(timeout, _SOON)
+    with contextlib.suppress(Timeout):
+        held.acquire(timeout=soon, poll_interval=_SOON / 20)
+        return
+    held.acquire(timeout=max(0.0, timeout - soon))
 
 
 def signature(path: str | Path) -> tuple[int, int, int] | None:

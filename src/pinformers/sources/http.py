@@ -185,6 +185,9 @@ class Connection(HTTPConnection):
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         self._own()
+        # An answer that ends with its connection needs no chunks, in which HTTP/1.1 sends what has no length.
+        last = (kwargs.get("headers") or {}).get("Connection") == "close"
+        self._http_vsn, self._http_vsn_str = (10, "HTTP/1.0") if last else (11, "HTTP/1.1")
         if self.sock is not None:
             # What the last answer left of its own time is not what this request may take.
             self.sock.settimeout(self.timeout)

@@ -111,7 +111,7 @@ class Rpc:
     @contextmanager
     def stream(self, command: str, *, wait: float = 0.0, **options: object) -> Iterator[BinaryIO]:
         """Call ``command``, and have its answer to read from."""
-        with self._call(command, options, wait=wait) as answer:
+        with self._call(command, options, wait=wait, headers={"Connection": "close"}) as answer:
             yield cast(BinaryIO, io.BufferedReader(Body(answer), 1 << 16))
 
     def send(self, command: str, parts: Iterable[bytes], headers: str = "", **options: object) -> list[dict[str, Any]]:
@@ -148,7 +148,12 @@ class Rpc:
 
     @contextmanager
     def _call(
-        self, command: str, options: Mapping[str, object], body: Iterable[bytes] | None = None, wait: float = 0.0
+        self,
+        command: str,
+        options: Mapping[str, object],
+        body: Iterable[bytes] | None = None,
+        wait: float = 0.0,
+        headers: Mapping[str, str] | None = None,
     ) -> Iterator[BaseHTTPResponse]:
         query = {name.replace("_", "-"): _text(value) for name, value in options.items() if value is not None}
         kind = {} if body is None else {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
@@ -158,7 +163,7 @@ class Rpc:
             answer = self._open().request(
                 "POST",
                 f"{'' if self._unix else self.url}/api/v0/{command}?{urlencode(query, doseq=True)}",
-                headers={**self._headers, **kind},
+                headers={**self._headers, **kind, **(headers or {})},
                 body=body,
                 timeout=patience,
                 redirect=False,

@@ -12,6 +12,8 @@ from typing import Any, cast
 import urllib3
 from urllib3.exceptions import ProtocolError
 
+# An answer in chunks, of which a Kubo daemon sends 256 a MiB, is taken from the system in pieces of this size.
+_BUFFER = 1 << 17
 # Below this many bytes a second a server counts as stalled, although bytes come.
 SLOWEST = 32 << 10
 
@@ -24,7 +26,7 @@ class PatientResponse(HTTPResponse):
         wait = sock.gettimeout()
         if wait is not None:
             self._limited = _Limited(self.fp.detach(), sock, wait)
-            self.fp = io.BufferedReader(self._limited)
+            self.fp = io.BufferedReader(self._limited, _BUFFER)
 
     def renew(self) -> None:
         """Begin the time anew."""

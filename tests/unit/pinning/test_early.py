@@ -18,8 +18,9 @@ from pin_rooms import REPO, MemorySource, make_resolver, pinned, write_folder
 from pinformers._composition import embedded
 from pinformers._errors import PinError, SourceError
 from pinformers.ipfs.cid import CID
+from pinformers.pinning import early as early_fetches
 from pinformers.pinning.adoption import Adoption
-from pinformers.pinning.early import FILES, Early, weights
+from pinformers.pinning.early import BLOCKS, Early, weights
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.pinned import PinnedRepo
@@ -28,6 +29,8 @@ from pinformers.pinning.resolver import Resolver
 SHARDS = [f"model-0000{number}-of-00005.safetensors" for number in range(1, 6)]
 MODEL = {"config.json": b"{}", "tokenizer.json": b"[]", **{name: name.encode() * 1000 for name in SHARDS}}
 PATIENCE = 10.0
+# Of these small ones, at the same time.
+FILES = 3
 
 
 class Watched(MemorySource):
@@ -66,7 +69,9 @@ class Watched(MemorySource):
 
 
 @pytest.fixture
-def resolver(tmp_path: Path) -> Resolver:
+def resolver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Resolver:
+    # A small file counts as two blocks.
+    monkeypatch.setattr(early_fetches, "BLOCKS", 2 * FILES)
     return make_resolver(tmp_path)
 
 
@@ -250,6 +255,28 @@ def test_who_waits_for_another_s_fetch_neither_fetches_nor_hashes(
     assert second.order == []
 
 
+@pytest.mark.parametrize(("size", "most"), [(1, BLOCKS // 2), (5 << 20, BLOCKS // 5), (5 << 30, 2)])
+def test_as_many_run_at_once_as_have_so_many_blocks(size: int, most: int) -> None:
+    early: Early[str] = Early()
+    begun, over = threading.Semaphore(0), threading.Event()
+
+    def job(_: object) -> str:
+        begun.release()
+        over.wait(PATIENCE)
+        return ""
+
+    names = [str(number) for number in range(most + 2)]
+    for name in names:
+        early.begin((name,), size, job)
+    for _ in range(most):
+        assert begun.acquire(timeout=PATIENCE)
+    # What has not begun is left to whoever asks for it.
+    assert [early.take((name,)) for name in names[most:]] == [None, None]
+    over.set()
+    assert [early.take((name,)) for name in names[:most]] == [""] * most
+    assert not begun.acquire(blocking=False)
+
+
 def test_what_was_given_up_begins_no_more_and_ends_at_its_next_block() -> None:
     early: Early[str] = Early()
     inside, over, ends = threading.Event(), threading.Event(), threading.Event()
@@ -263,7 +290,7 @@ def test_what_was_given_up_begins_no_more_and_ends_at_its_next_block() -> None:
             ends.set()
         return ""
 
-    early.begin(("a",), job)
+    early.begin(("a",), 1, job)
     assert inside.wait(PATIENCE)
     early.give_up()
     over.set()
@@ -281,14 +308,14 @@ def test_a_failure_of_long_ago_is_not_the_answer_of_today() -> None:
         finally:
             failed.set()
 
-    early.begin(("a",), job)
+    early.begin(("a",), 1, job)
     assert failed.wait(PATIENCE)
     while True:
         # Between the failure and its note it is still on its way, and raised to whoever waits.
         try:
             assert early.take(("a",)) is None
         except SourceError:
-            early.begin(("a",), job)
+            early.begin(("a",), 1, job)
         else:
             break
 
@@ -298,11 +325,11 @@ import os, sys, threading
 from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.early import Early
 early, release = Early(), threading.Event()
-early.begin(("a",), lambda guard: release.wait(30))
+early.begin(("a",), 1, lambda guard: release.wait(30))
 child = os.fork()
 if child == 0:
     assert early.take(("a",)) is None
-    early.begin(("b",), lambda guard: "there")
+    early.begin(("b",), 1, lambda guard: "there")
     os._exit(0 if early.take(("b",)) in ("there", None) else 1)
 release.set()
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
