@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 from types import ModuleType
 from typing import Any
 
@@ -179,6 +180,7 @@ def pushed() -> Any:
     hits, api = pinformers.get_status()["hits"], HfApi(token="hf_any")
     {
         "create_commit": lambda: api.create_commit(REPO, [], commit_message="None"),
+        "upload_folder": lambda: api.upload_folder(repo_id=REPO, folder_path=tempfile.mkdtemp(dir=os.environ["HOME"])),
         "merge_pull_request": lambda: api.merge_pull_request(REPO, 1),
         "super_squash_history": lambda: api.super_squash_history(repo_id=REPO),
     }[os.environ["WRITE"]]()

@@ -138,7 +138,7 @@ def test_who_wrote_reads_what_was_written(hub: HubStub, tmp_path: Path) -> None:
     assert after == [new, ["config.json"]]
 
 
-@pytest.mark.parametrize("write", ["create_commit", "merge_pull_request", "super_squash_history"])
+@pytest.mark.parametrize("write", ["create_commit", "upload_folder", "merge_pull_request", "super_squash_history"])
 @pytest.mark.parametrize("scope", ["transformers", "hub"])
 def test_who_wrote_loads_what_was_written(scope: str, write: str, hub: HubStub, tmp_path: Path) -> None:
     for size in (16, 32):

@@ -15,13 +15,16 @@ from pinformers.importing.standing_in import Function
 
 _SNAPSHOT = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})(?:[/\\]|$)")
 _Key = tuple[str, str, str]
-# What moves a branch or a tag, or has another repo stand under a name; every upload and deletion ends in the first.
+# Those that send several requests: what the last was answered says nothing of the ones before.
+SEVERAL = ("upload_folder", "permanently_delete_lfs_files")
+# What moves a branch or a tag, or has another repo stand under a name. Every other upload and deletion ends in
+# create_commit; upload_folder, in 2.4 with hf_xet, sends its commits past it.
 WRITES = (
-    *("create_commit", "merge_pull_request", "super_squash_history", "permanently_delete_lfs_files"),
+    *("create_commit", "merge_pull_request", "super_squash_history", *SEVERAL),
     *("create_branch", "delete_branch", "create_tag", "delete_tag", "delete_repo", "move_repo"),
 )
-# Errors of the hub's client that say that no request arrived.
-_UNSENT = ("OfflineModeIsEnabled", "ConnectError", "ConnectTimeout")
+# Errors of the hub's client that say that no request arrived: of httpx, and of urllib3 below requests.
+_UNSENT = {"ConnectError", "ConnectTimeout", "NewConnectionError"}
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -82,7 +85,7 @@ class Heard:
             try:
                 return original(*args, **kwargs)
             except Exception as exc:
-                refused = _refused(exc)
+                refused = _refused(exc, several=getattr(original, "__name__", "") in SEVERAL)
                 raise
             finally:
                 for call in calls:
@@ -104,12 +107,17 @@ class Heard:
         self._facts.keep(key, [*self._facts.get(key, ()), fact])
 
 
-def _refused(error: Exception) -> bool:
+def _refused(error: Exception, *, several: bool) -> bool:
     """Whether the hub did nothing; where its answer was lost, it may have done what it was asked for."""
+    if type(error).__name__ == "OfflineModeIsEnabled":
+        return True
+    if several:
+        return False
     answer = getattr(error, "response", None)
     if answer is not None:
         return bool(answer.status_code < 500)
-    return type(error).__name__ in _UNSENT
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return not _UNSENT.isdisjoint(kind.__name__ for cause in (error, reason) for kind in type(cause).__mro__)
 
 
 def files_of(found: str) -> list[str]:

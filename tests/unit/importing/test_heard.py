@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pinformers.importing.calls import Call
-from pinformers.importing.heard import Heard, Recent, files_of
+from pinformers.importing.heard import SEVERAL, WRITES, Heard, Recent, files_of
 
 COMMIT, OTHER = "c" * 40, "d" * 40
 
@@ -21,6 +21,19 @@ class Answered(OSError):
     def __init__(self, status: int) -> None:
         super().__init__(status)
         self.response = SimpleNamespace(status_code=status)
+
+
+def named(name: str, bases: type[Exception] = OSError, *args: object) -> Exception:
+    """An error of a library, which is known by its name."""
+    return type(name, (bases,), {})(*args)
+
+
+def reasoned(reason: Exception) -> Exception:
+    """What requests raises: the error of urllib3 says why."""
+    return named("ConnectionError", OSError, SimpleNamespace(reason=reason), "(Request ID: 1)")
+
+
+NO_NETWORK = reasoned(named("NameResolutionError", type(named("NewConnectionError"))))
 
 
 class Told:
@@ -129,7 +142,7 @@ def test_a_moved_repo_is_another_under_both_names() -> None:
     assert len(heard._written) == 2
 
 
-@pytest.mark.parametrize("failure", [Answered(403), type("OfflineModeIsEnabled", (ConnectionError,), {})()])
+@pytest.mark.parametrize("failure", [Answered(403), named("OfflineModeIsEnabled", ConnectionError), NO_NETWORK])
 def test_what_could_not_be_written_was_not(failure: Exception) -> None:
     heard = Heard()
 
@@ -141,7 +154,9 @@ def test_what_could_not_be_written_was_not(failure: Exception) -> None:
     assert not heard.written("org/model", None, "model")
 
 
-@pytest.mark.parametrize("failure", [TimeoutError(), Answered(502), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "failure", [TimeoutError(), Answered(502), KeyboardInterrupt(), reasoned(named("ProtocolError"))]
+)
 def test_what_was_written_and_not_answered_may_have_been(failure: BaseException) -> None:
     heard = Heard()
 
@@ -151,6 +166,20 @@ def test_what_was_written_and_not_answered_may_have_been(failure: BaseException)
     with pytest.raises(type(failure)):
         heard.writing(lost)("org/model")
     assert heard.written("org/model", None, "model")
+
+
+@pytest.mark.parametrize("failure", [Answered(412), named("ConnectError"), NO_NETWORK])
+@pytest.mark.parametrize("name", SEVERAL)
+def test_of_several_requests_an_earlier_one_may_have_written(name: str, failure: Exception) -> None:
+    heard = Heard()
+
+    def write(repo_id: str) -> None:
+        raise failure
+
+    write.__name__ = name
+    with pytest.raises(type(failure)):
+        heard.writing(write)("org/model")
+    assert name in WRITES and heard.written("org/model", None, "model")
 
 
 def test_what_is_kept_is_the_last(told: Told) -> None:
