@@ -34,9 +34,7 @@ class Answers:
             return resolver, referred
         if not names_repo(call.repo):
             return None, None
-        if self._heard.written(call.repo, call.revision, call.repo_type):
-            return resolver, None
-        return resolver, resolver.resolve(call.repo, call.revision, repo_type=call.repo_type, cache_dir=call.cache_dir)
+        return resolver, self._heard.resolve(resolver, call.repo, call.revision, call.repo_type, call.cache_dir)
 
     # -- transformers.utils.hub -------------------------------------------------------------------------------
 
@@ -48,7 +46,7 @@ class Answers:
                 return original(*args, **kwargs)
             if call.cache_dir is not None:
                 call.put("cache_dir", call.cache_dir)
-            if pinned is not None and not call.get("force_download"):
+            if pinned is not None and not call.forces(resolver):
                 call.put("revision", hub_types.resolved_revision(call, pinned.commit))
                 if pinned.deliver(call.paths, local=bool(call.get("local_files_only"))):
                     # 4.57 asks hf_hub_download for a single file; only that can say that a file is absent.

@@ -138,8 +138,17 @@ class Call:
             self.put("revision", pinned.commit)
         if self.cache_dir is not None:
             self.put("cache_dir", self.cache_dir)
+        # The same name never has other bytes.
+        self._unforce()
+
+    def forces(self, resolver: Resolver) -> bool:
+        """Whether the caller wants the hub's files anew; not where none but those of a lockfile may be loaded."""
+        if resolver.locked:
+            self._unforce()
+        return bool(self.get("force_download"))
+
+    def _unforce(self) -> None:
         if self.get("force_download"):
-            # The same name never has other bytes.
             self.put("force_download", False)
 
     def run(self, **kwargs: object) -> Any:

@@ -61,7 +61,7 @@ class Downloads:
         if resolver is None:
             with answered_by(PLAIN):
                 return call.run()
-        if pinned is not None and not call.get("force_download"):
+        if pinned is not None and not call.forces(resolver):
             # Whatever the pin lacks comes from the same commit.
             call.put("revision", pinned.commit)
             wanted = paths(pinned)
@@ -91,9 +91,7 @@ class Downloads:
             return None, None
         if call.cache_dir is not None:
             call.put("cache_dir", call.cache_dir)
-        if self._heard.written(call.repo, call.revision, call.repo_type):
-            return resolver, None
-        return resolver, resolver.resolve(call.repo, call.revision, repo_type=call.repo_type, cache_dir=call.cache_dir)
+        return resolver, self._heard.resolve(resolver, call.repo, call.revision, call.repo_type, call.cache_dir)
 
 
 def _file(call: Call, pinned: Pinned) -> list[str]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from pinformers.importing.calls import Call, commit_of
-from pinformers.importing.protocols import Resolver
+from pinformers.importing.protocols import Pinned, Resolver
 from pinformers.importing.standing_in import Function
 
 _SNAPSHOT = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})(?:[/\\]|$)")
@@ -93,6 +93,13 @@ class Heard:
                         self._written.keep((call.repo_type, str(call.repo)), None)
 
         return write
+
+    def resolve(
+        self, resolver: Resolver, repo: str, revision: str | None, repo_type: str, cache_dir: str | None
+    ) -> Pinned | None:
+        """Ask which pin answers; of a branch that may have moved since, the resolver is told."""
+        moved = self.written(repo, revision, repo_type)
+        return resolver.resolve(repo, revision, repo_type=repo_type, cache_dir=cache_dir, moved=moved)
 
     def written(self, repo: str, revision: str | None, repo_type: str) -> bool:
         """Whether a branch may have moved by a commit of this process."""

@@ -58,6 +58,10 @@ class Resolver(Protocol):
     def hub_allowed(self) -> bool:
         """Whether the hub may be asked for a model that no pin names."""
 
+    @property
+    def locked(self) -> bool:
+        """Whether nothing may be loaded but what a lockfile names."""
+
     def refer(
         self, name: str, revision: str | None, paths: Sequence[str], *, local: bool, cache_dir: str | None
     ) -> Pinned | None:
@@ -66,7 +70,11 @@ class Resolver(Protocol):
         What answers here brings all that it has, or raises; the hub knows nothing of it.
         """
 
-    def resolve(self, repo: str, revision: str | None, *, repo_type: str, cache_dir: str | None) -> Pinned | None: ...
+    def resolve(
+        self, repo: str, revision: str | None, *, repo_type: str, cache_dir: str | None, moved: bool
+    ) -> Pinned | None:
+        """The pin that answers, or None; ``moved``: this process may have moved the revision since it was pinned."""
+
     def commit(self, repo: str, revision: str | None, *, repo_type: str, cache_dir: str | None) -> str | None:
         """The commit at which this machine last saw a revision, or None."""
 

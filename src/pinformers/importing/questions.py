@@ -221,8 +221,7 @@ class Questions:
         if about.repo_type == "model":
             pinned = resolver.refer(repo, about.revision, (), local=False, cache_dir=None)
         if pinned is None and self._everything() and names_repo(repo) and not elsewhere(about):
-            if not self._heard.written(repo, about.revision, about.repo_type):
-                pinned = resolver.resolve(repo, about.revision, repo_type=about.repo_type, cache_dir=None)
+            pinned = self._heard.resolve(resolver, repo, about.revision, about.repo_type, None)
             if pinned is None:
                 hub_types.forbid(repo, resolver)
         return pinned

@@ -64,6 +64,11 @@ class Policy:
     gated: Gated = "keep"
     chunking: Chunking = "fixed"
 
+    @property
+    def strict(self) -> bool:
+        """Whether nothing may be loaded but what is pinned, or locked."""
+        return self.locked or self.on_miss == "error"
+
 
 class Resolver:
     """Pins for repos, in the hub cache that a caller names or in the one that ``hub_cache`` says at that time."""
@@ -99,13 +104,27 @@ class Resolver:
         """Whether the hub may be asked for a model that no pin names."""
         return self.policy.hub_allowed and self.policy.on_miss != "error"
 
-    def resolve(
-        self, repo: str, revision: str | None, *, repo_type: str = "model", cache_dir: str | None = None
-    ) -> PinnedRepo | None:
-        """Return the pin that answers, or None; raises NotPinned where ``on_miss`` is error and none does.
+    @property
+    def locked(self) -> bool:
+        """Whether nothing may be loaded but what a lockfile names."""
+        return self.policy.locked
 
-        Within one ``from_pretrained``, which asks two dozen times, the first pin that answers goes on answering.
+    def resolve(
+        self,
+        repo: str,
+        revision: str | None,
+        *,
+        repo_type: str = "model",
+        cache_dir: str | None = None,
+        moved: bool = False,
+    ) -> PinnedRepo | None:
+        """Return the pin that answers, or None; raises NotLocked, and NotPinned where ``on_miss`` is error.
+
+        Within one ``from_pretrained``, which asks two dozen times, the first pin that answers goes on answering. Of a
+        revision that may have ``moved`` since, none does, unless nothing else may be loaded.
         """
+        if moved and not self.policy.strict:
+            return None
         load, key = _LOAD.get(), (self, repo, _plain(revision), repo_type, cache_dir)
         if load is not None and (known := load.pins.get(key)) is not None:
             return known
@@ -264,9 +283,8 @@ class Resolver:
         return RepoCache(cache_dir or self.default_cache, repo, repo_type, lock_timeout=self.policy.lock_timeout)
 
     def _means(self, sources: Sequence[Source]) -> Means:
-        strict = self.policy.on_miss == "error" or self.policy.locked
         brought = self._brought if self.recorder.publishes else None
-        allowed, download = self.hub_allowed, self._download
+        allowed, strict, download = self.hub_allowed, self.policy.strict, self._download
         loaded, more = self.recorder.loaded if self.recorder.publishes else None, self.lookup.more
         gate, early = self._gate, self.early
         return Means(self.catalog, sources, self.ledger, allowed, strict, brought, download, gate, more, loaded, early)

@@ -16,6 +16,7 @@ from pinformers.importing.heard import Heard
 from pinformers.importing.questions import Questions
 
 NAME, REPO, COMMIT = "elsewhere://thing", "elsewhere/thing", "c" * 40
+PINNED = "org/pinned"
 FILES = ("config.json", "sub/tokenizer.json", "model.bin")
 Asked = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -44,7 +45,7 @@ class Thing:
 class Knows:
     """A resolver that knows NAME, and notes which hub names it is asked for."""
 
-    hub_allowed = True
+    hub_allowed, locked = True, False
 
     def __init__(self, cache_dir: str | None = None) -> None:
         self.cache_dir, self.thing = cache_dir, Thing()
@@ -57,8 +58,9 @@ class Knows:
         self.referred.append((name, revision, list(paths), local, cache_dir))
         return self.thing if name in (NAME, REPO) else None
 
-    def resolve(self, repo: str, revision: str | None, **_: object) -> None:
-        self.resolved.append(repo)
+    def resolve(self, repo: str, revision: str | None, *, moved: bool, **_: object) -> Thing | None:
+        self.resolved.append(f"{repo}, moved" if moved else repo)
+        return self.thing if repo == PINNED else None
 
     def seen(self, *_: object, **__: object) -> None:
         pass
@@ -241,16 +243,42 @@ def test_switched_off_everything_passes_through(asked: list[Asked]) -> None:
 
 
 def test_who_wrote_is_not_answered_with_what_was_there_before(resolver: Knows, asked: list[Asked]) -> None:
-    heard = Heard()
-    answers = Answers(lambda: resolver, heard)  # type: ignore[arg-type,return-value]
-    exists = answers.repo_exists(hub_function(asked))
+    heard, original = Heard(), hub_function(asked)
+    current: Any = lambda: resolver  # noqa: E731
     heard.writing(lambda repo_id, repo_type=None: "done")("org/model")
-    assert exists("org/model") == "from the original"
-    assert resolver.resolved == []
+    exists = Answers(current, heard).repo_exists(original)
+    for function in (
+        exists,
+        Downloads(current, lambda: True, heard).hf_hub_download(original),
+        Questions(current, lambda: True, heard).file_exists(original),
+    ):
+        # Whether it may be passed by, its settings say.
+        assert function("org/model", "config.json") == "from the original"
+        assert resolver.resolved == ["org/model, moved"]
+        resolver.resolved.clear()
     # A commit stays what it was, and so does what is not of the hub.
     exists("org/model", revision="d" * 40)
     assert resolver.resolved == ["org/model"]
     assert exists(NAME) is True
+
+
+@pytest.mark.parametrize("locked", [True, False])
+def test_where_only_what_is_locked_may_be_loaded_no_download_is_forced(locked: bool, resolver: Knows) -> None:
+    resolver.locked = locked  # type: ignore[misc]
+    current: Any = lambda: resolver  # noqa: E731
+
+    def cached_files(path_or_repo_id: str, filenames: list[str], revision: Any = None, **said: Any) -> list[str]:
+        asked.append(said["force_download"])
+        return []
+
+    def download(repo_id: str, filename: str, revision: Any = None, **said: Any) -> None:
+        asked.append(said["force_download"])
+
+    asked: list[bool] = []
+    Answers(current, Heard()).cached_files(cached_files)(PINNED, ["config.json"], force_download=True)
+    Downloads(current, lambda: True, Heard()).hf_hub_download(download)(PINNED, "config.json", force_download=True)
+    assert asked == [not locked] * 2
+    assert resolver.thing.delivered == ([(["config.json"], False)] * 2 if locked else [])
 
 
 def test_a_tree_is_refused_when_it_is_asked_for_and_comes_when_it_is_wanted(resolver: Knows) -> None:

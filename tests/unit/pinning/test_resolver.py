@@ -10,7 +10,7 @@ import pytest
 
 from hub_stub import HubStub
 from pin_rooms import FILES, REPO, MemorySource, fill_cache, make_resolver, tree, write_folder
-from pinformers._errors import NotPinned, PinError
+from pinformers._errors import NotLocked, NotPinned, PinError
 from pinformers.ipfs.cid import CID
 from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.cache import RepoCache
@@ -244,6 +244,19 @@ def test_on_miss_error_refuses_in_one_sentence(tmp_path: Path) -> None:
         strict.resolve(REPO, None)
     pin_folder(strict, write_folder(tmp_path / "folder"), REPO)
     assert strict.resolve(REPO, None) is not None
+
+
+def test_a_branch_that_may_have_moved_is_the_hub_s_unless_pins_alone_may_answer(
+    pinned: PinnedRepo, resolver: Resolver, tmp_path: Path
+) -> None:
+    assert resolver.resolve(REPO, None, moved=True) is None
+    strict, locked = make_resolver(tmp_path, on_miss="error"), make_resolver(tmp_path, locked=True)
+    assert strict.resolve(REPO, None, moved=True) is not None
+    with pytest.raises(NotPinned):
+        strict.resolve("org/other", None, moved=True)
+    with pytest.raises(NotLocked):
+        locked.resolve(REPO, None, moved=True)
+    assert [kind.locked for kind in (resolver, strict, locked)] == [False, False, True]
 
 
 def test_on_miss_error_asks_nobody_and_serves_nothing_else(tmp_path: Path) -> None:
