@@ -82,12 +82,12 @@ class Named(NamedTuple):
     path: str
 
 
-def named_by(url: object) -> Named | None:
-    """Read the URL of a file; None where it is no such URL of this hub."""
-    endpoint = sys.modules["huggingface_hub"].constants.ENDPOINT
-    if not isinstance(url, str) or not url.startswith(f"{endpoint}/"):
+def named_by(url: object, endpoint: object = None) -> Named | None:
+    """Read the URL of a file; None where it is no such URL of the hub at ``endpoint``, or else of this one."""
+    hub = str(endpoint or sys.modules["huggingface_hub"].constants.ENDPOINT).rstrip("/")
+    if not isinstance(url, str) or not url.startswith(f"{hub}/"):
         return None
-    match = _FILE.fullmatch(url[len(endpoint) + 1 :])
+    match = _FILE.fullmatch(url[len(hub) :].lstrip("/"))
     if match is None or not {"", ".", ".."}.isdisjoint(unquote(match["path"]).split("/")):
         return None
     repo_type = (match["type"] or "models/").rstrip("s/")

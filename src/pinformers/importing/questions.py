@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from pinformers.importing import hub_types
-from pinformers.importing.calls import PLAIN, Call, answered_by, commit_of, names_repo, within
+from pinformers.importing.calls import PLAIN, Call, answered_by, commit_of, joined, names_repo, within
 from pinformers.importing.heard import Heard
 from pinformers.importing.protocols import Pinned, Resolver
 from pinformers.importing.standing_in import Function
@@ -58,9 +58,12 @@ class Questions:
     def file_exists(self, original: Function) -> Function:
         def file_exists(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="repo_id")
-            path = str(call.get("filename"))
-            # Whether a token may see what the hub keeps private or gated, the hub alone says.
-            answer = lambda pinned: None if pinned.kept or not call.exact else pinned.has(path)  # noqa: E731
+            path = joined(None, str(call.get("filename")))
+
+            def answer(pinned: Pinned) -> bool | None:
+                # Whether a token may see what the hub keeps private or gated, the hub alone says; and what it makes of
+                # a path that it writes otherwise.
+                return None if pinned.kept or (pinned.hub_allowed and not call.exact) else pinned.has(path)
 
             def ask(commit: str | None) -> Any:
                 # The original asks for the metadata of the file, in whose place the pin would stand.
@@ -114,16 +117,18 @@ class Questions:
             return iter([(hub_types.known_tree(call, pinned), True)])
 
         found = self._question(_about(call), ask, answer)
-        commit = commit_of(call.get("revision"))
-        return self._heard_of(call, commit, found) if commit is not None and recursive and not folder else found
+        commit, listener = commit_of(call.get("revision")), self._listener()
+        if listener is None or commit is None or folder or not recursive:
+            return found
+        return self._heard_of(listener, call, commit, found)
 
-    def _heard_of(self, call: Call, commit: str, pages: Pages) -> Pages:
+    def _heard_of(self, listener: Resolver, call: Call, commit: str, pages: Pages) -> Pages:
         complete: list[Any] = []
         for entries, finished in pages:
             complete += entries
             yield entries, finished
         if complete:
-            self._heard.tree(self._listener(), str(call.repo), commit, call.repo_type, complete)
+            self._heard.tree(listener, str(call.repo), commit, call.repo_type, complete)
 
     def get_paths_info(self, original: Function) -> Function:
         def get_paths_info(*args: Any, **kwargs: Any) -> Any:
@@ -143,7 +148,7 @@ class Questions:
     def get_hf_file_metadata(self, original: Function) -> Function:
         def get_hf_file_metadata(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="url")
-            named = hub_types.named_by(call.repo)
+            named = hub_types.named_by(call.repo, call.get("endpoint"))
             if named is None:
                 return original(*args, **kwargs)
 

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from pinformers.importing.answers import HUB, Answers
-from pinformers.importing.client import CLIENT, HOMES, ClientRoute
+from pinformers.importing.client import API, CLIENT, HOMES, ClientRoute
 from pinformers.importing.heard import Heard
 from pinformers.importing.protocols import Resolver
 from pinformers.importing.standing_in import Function
@@ -57,7 +57,8 @@ class Route:
             self._install_client(module)
 
     def _install_client(self, hub: ModuleType) -> None:
-        api = [importlib.import_module(name) for name in HOMES][-1]
+        for name in HOMES:
+            importlib.import_module(name)
         if self._client.pending():
             self._client.install()
         answered: tuple[str, ...] = ("model_info", "list_repo_tree", "repo_exists")
@@ -65,10 +66,10 @@ class Route:
             # 4.57: modules bind these functions of huggingface_hub, some inside a function at call time.
             self._answers.downloads_one = True
             answered = ("model_info", "list_repo_files")
-            self._shared.append(namespace(api).get("api"))
+            self._shared.append(namespace(sys.modules[API]).get("api"))
         # In their class: pickle finds a method there.
         for name in answered:
-            self._swaps.method(api.HfApi, name, self._method(name))
+            self._swaps.method(sys.modules[API].HfApi, name, self._method(name))
         self._swaps.place(loaded())
 
     def _method(self, name: str) -> Wrap:

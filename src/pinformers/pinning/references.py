@@ -296,8 +296,8 @@ class ReferredRepo(PinnedRepo):
 
     def entry(self, path: str) -> Hub | None:
         """What is known of ``path``; its CID stands for the blob id, of which it is as good a tag."""
-        found = super().entry(path)
-        return found and {"blob_id": self.pin.files[path].cid, **found}
+        found, file = super().entry(path), self.pin.files.get(path)
+        return found if file is None or found is None else {"blob_id": file.cid, **found}
 
     def _fall_back(self, path: str, why: str) -> bool:
         raise PinError(f"{self.reference}/{path}", f"it cannot be loaded: {why}")

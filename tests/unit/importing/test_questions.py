@@ -164,6 +164,9 @@ def test_whether_a_kept_file_is_there_the_hub_says(resolver: Knows, pin: Pin) ->
     ask = wrapped("file_exists", resolver, file_exists)
     assert ask(None, REPO, "a.txt") is True
     assert ask(None, REPO, "./a.txt") == ("asked", COMMIT), "the hub writes its paths otherwise"
+    pin.hub_allowed = False
+    assert [ask(None, REPO, name) for name in ("./a.txt", "./b.txt", ".")] == [True, False, False]
+    pin.hub_allowed = True
     pin.kept = True
     assert ask(None, REPO, "a.txt") == ("asked", COMMIT)
     with pytest.raises(OfflineModeIsEnabled):
@@ -192,6 +195,18 @@ def test_the_metadata_of_a_file(resolver: Knows) -> None:
     # Of what the pin knows nothing more than the name, it cannot say it.
     with pytest.raises(OfflineModeIsEnabled):
         ask(hf_hub_url(REPO, "sub/y/z"))
+
+
+def test_a_download_from_another_endpoint_is_answered_as_that(resolver: Knows, pin: Pin) -> None:
+    def get_hf_file_metadata(url: str, timeout: float = 1, endpoint: str | None = None) -> str:
+        return "asked"
+
+    ask = wrapped("get_hf_file_metadata", resolver, get_hf_file_metadata)
+    for endpoint in ("https://else.example", "https://else.example/"):
+        url = f"https://else.example/{REPO}/resolve/{COMMIT}/a.txt"
+        with answered_by(pin):  # type: ignore[arg-type]
+            assert ask(url, endpoint=endpoint).etag == "b" * 40
+        assert ask(url, endpoint=endpoint) == "asked"
 
 
 def test_what_is_part_of_an_answer_is_answered_as_that(resolver: Knows, pin: Pin) -> None:
@@ -230,6 +245,18 @@ def test_a_tree_is_refused_when_it_is_asked_for_and_comes_when_it_is_wanted(name
     found = tree(None, "org/other")
     assert began == []
     assert [*found] == ([(["entry"], True)] if name == "_iter_repo_tree_pages" else ["entry"])
+
+
+def test_a_listing_is_collected_for_who_listens_alone(resolver: Knows) -> None:
+    pages = iter([(["entry"], True)])
+
+    def original(self: object, repo_id: str, recursive: bool = False, revision: str | None = None) -> Any:
+        return pages
+
+    for everything in (True, False):
+        questions = Questions(lambda: resolver, lambda e=everything: e, Heard())  # type: ignore[arg-type,return-value,misc]
+        found = questions._iter_repo_tree_pages(original)(None, "org/other", recursive=True, revision=COMMIT)
+        assert (found is pages) is not everything
 
 
 @pytest.mark.parametrize(

@@ -590,3 +590,11 @@ def _was_kept(room: Room, cid: CID) -> bool:
     return any(
         block.cid == cid for pin in room.resolver.catalog.pins() for block in folder_nodes(room.resolver.catalog, pin)
     )
+
+
+def test_a_path_of_which_only_the_name_is_known_has_no_cid(v0: Room) -> None:
+    pinned = v0.refer()
+    pinned.pin = dataclasses.replace(pinned.pin, others={"notes.md": {"size": 1}})
+    assert pinned.entry("notes.md") == {"size": 1} and pinned.entry("nothing") is None
+    found = pinned.entry("config.json")
+    assert found is not None and found["blob_id"] == pinned.pin.files["config.json"].cid
