@@ -92,3 +92,21 @@ def test_the_start_lines_name_this_target() -> None:
     assert pth.startswith("import ")
     assert "\n" not in pth
     assert "ModuleNotFoundError" in pth
+
+
+@pytest.mark.parametrize(("place", "starts"), [("", True), ("gone", True), ("plain", False), ("marked", True)])
+def test_the_start_line_looks_for_the_marker_where_it_is_told_or_asks(
+    place: str, starts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = Path(pinformers.__file__ or "").parent.parent / "pinformers.pth"
+    if not line.exists():
+        pytest.skip("installed from a wheel: tests/integration/test_wheel.py looks there")
+    for name in ("plain", "marked"):
+        (tmp_path / name / "pinformers").mkdir(parents=True)
+    (tmp_path / "marked" / "pinformers" / "_activated").touch()
+    started: list[bool] = []
+    monkeypatch.setattr(_autostart, "main", lambda: started.append(True))
+    monkeypatch.delenv(_autostart.SWITCH, raising=False)
+    # Python's own site has this local; another that executes such lines may have none.
+    exec(line.read_text(), {}, {"sitedir": str(tmp_path / place)} if place else {})
+    assert started == [True] * starts
