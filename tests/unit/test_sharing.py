@@ -293,7 +293,7 @@ def test_a_cluster_that_cannot_be_asked_denies_no_load(
 ) -> None:
     resolver = build_resolver(settings(cluster_api=address, ca_bundle=tmp_path / "none.pem", sources=("embedded",)))
     assert resolver.find(REPO, "main") is None
-    (said,) = resolver.lookup.failures.values()
+    (said,) = resolver.lookup.failures
     assert "cluster_api is no address" in said or "none.pem cannot be read" in said
 
 

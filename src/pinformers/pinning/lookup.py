@@ -12,6 +12,7 @@ from typing import Protocol
 from pinformers._errors import CatalogRefused, LockMismatch, NotLocked, PinError, PinformersError
 from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.pin import Pin, agree, merge, same_bytes
+from pinformers.pinning.records import reason
 
 _logger = logging.getLogger("pinformers")
 
@@ -62,7 +63,8 @@ class Lookup:
         locked: bool = False,
     ) -> None:
         self.catalog, self._lock, self._shelves, self._only = catalog, lock, shelves, locked
-        self.failures: dict[str, str] = {}
+        self.failures: set[str] = set()
+        """What was warned of, once each: two that fail in turn are no news at every load."""
         self._asked: set[tuple[str, str, str]] = set()
 
     def locked(self, repo: str, revision: str, *, note: bool = True) -> Pin | None:
@@ -118,7 +120,7 @@ class Lookup:
                 pin = self._take(found, note=note)
             except (PinformersError, OSError) as exc:
                 # A catalog that is refused or away must not deny a model that the next one, or the hub, has.
-                self._complain(type(shelf).__name__, str(exc))
+                self._complain(str(exc))
                 continue
             if note and revision != pin.commit:
                 with self._noted():
@@ -173,11 +175,11 @@ class Lookup:
         try:
             yield
         except OSError as exc:
-            self._complain("records", f"What others name cannot be recorded: {exc}.")
+            self._complain(f"What others name cannot be recorded in {self.catalog.state_dir}: {reason(exc)}.")
 
-    def _complain(self, name: str, sentence: str) -> None:
-        if self.failures.get(name) != sentence:
-            self.failures[name] = sentence
+    def _complain(self, sentence: str) -> None:
+        if sentence not in self.failures:
+            self.failures.add(sentence)
             _logger.warning("%s", sentence)
 
 

@@ -142,7 +142,8 @@ def test_the_lockfile_holds_where_what_a_catalog_said_cannot_be_forgotten(
         REPO, "main"
     )
     assert found is not None and found.pin.files == PIN.files
-    assert "cannot be recorded: [Errno 13] Permission denied" in caplog.text
+    said = f"What others name cannot be recorded in {catalog.state_dir}: Permission denied."
+    assert [record.getMessage() for record in caplog.records if "recorded" in record.getMessage()] == [said]
     assert "is forgotten" not in caplog.text
 
 
@@ -183,10 +184,22 @@ def test_records_that_cannot_be_written_deny_nothing(
     lock = Lock("pinformers.lock", {(REPO, "main"): PIN})
     shelf = Names("shared", {(REPO, "v1"): NEWER})
     resolve = resolver(Lookup(catalog, lambda: lock, lambda: [shelf]), tmp_path).find
-    for revision, pin in (("main", PIN), ("v1", NEWER)):
+    for revision, pin in (("main", PIN), ("v1", NEWER)) * 2:
         found = resolve(REPO, revision)
         assert found is not None and found.commit == pin.commit
-    assert "cannot be recorded" in caplog.text
+    # Whatever it is of that cannot be written.
+    said = [record.getMessage() for record in caplog.records if "cannot be recorded" in record.getMessage()]
+    assert said and len(said) == len(set(said)) and not [line for line in said if "Errno" in line or "models--" in line]
+
+
+def test_two_catalogs_that_fail_in_turn_are_warned_of_once(
+    catalog: Catalog, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shelves = [Names(name, {}, SourceUnavailable(name, "it is away")) for name in ("one", "two")]
+    resolve = resolver(Lookup(catalog, shelves=lambda: shelves), tmp_path).find
+    for _ in range(2):
+        assert resolve(REPO, "main") is None
+    assert [record.getMessage() for record in caplog.records] == [str(shelf.problem) for shelf in shelves]
 
 
 def test_locked_refuses_whatever_is_not_in_the_lockfile(catalog: Catalog, tmp_path: Path) -> None:
