@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 PATCHING = "Auto-patching transformers for distributed storage..."
 PATCHED = "Successfully patched {count} transformers classes"
@@ -14,8 +14,8 @@ LOCAL = "Using local filesystem (distributed storage disabled)"
 _FALSE = ("", "0", "false", "no", "off")
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+# No dataclass: to make a frozen one takes eight times as long, and every import of transformers waits for it.
+class Verdict(NamedTuple):
     """Whether patching may go on, and the line that says why not."""
 
     open: bool

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import platformdirs
 
@@ -158,8 +158,7 @@ SECRET = tuple(setting.name for setting in fields(Settings) if setting.metadata[
 ADDRESSES = tuple(setting.name for setting in fields(Settings) if setting.metadata["secret"] == "password")
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """The settings, and for each name where its value came from."""
 
     settings: Settings

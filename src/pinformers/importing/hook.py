@@ -47,6 +47,8 @@ class ImportHook:
         self.finder = Finder(PACKAGE, self._executed, CLIENT)
         self._proxies: list[ModuleType] = []
         self._unfinished = self._ended = self._routed = False
+        # The module that is being imported, and whether it is going to be patched.
+        self._judged: tuple[object, bool] | None = None
         self.names: list[str] = []
         self.applied = False
         """Whether ``transformers`` is imported and patched."""
@@ -65,12 +67,22 @@ class ImportHook:
         fresh = self._client.pending(executed)
         if not self._routed and (fresh or self._client.installed):
             self._routed = self._events.routing()
-        if fresh and (self._routed or self._client.installed):
+        if fresh and (self._routed or self._client.installed or self._coming()):
             # The route of transformers lies over this one.
             self._route.undo()
             self._client.install(executed)
             if self.applied:
                 self._patch_loaded()
+
+    def _coming(self) -> bool:
+        """Whether the package is being imported, to be patched: before others hold what it imports nobody is searched."""
+        module = sys.modules.get(PACKAGE)
+        return executing(module) and self._admitted(module)
+
+    def _admitted(self, executed: object) -> bool:
+        if self._judged is None or self._judged[0] is not executed:
+            self._judged = executed, self._events.importing()
+        return self._judged[1]
 
     def undo(self) -> None:
         """Leave the interpreter as it was: meta_path, classes, functions, module objects."""
@@ -81,7 +93,7 @@ class ImportHook:
         self._client.undo()
         for module in self._proxies:
             proxy.unseat(module)
-        self.names, self.applied = [], False
+        self.names, self.applied, self._judged = [], False, None
 
     @property
     def displaced(self) -> bool:
@@ -114,7 +126,7 @@ class ImportHook:
 
     def _replaced(self, executed: ModuleType) -> None:
         module = sys.modules.get(PACKAGE, executed)
-        if not self.applied and not self._events.importing():
+        if not self.applied and not self._admitted(executed):
             return
         if module is not executed:
             proxy.forward(executed)
