@@ -75,7 +75,7 @@ class ImportHook:
                 self._patch_loaded()
 
     def _coming(self) -> bool:
-        """Whether the package is being imported, to be patched: before others hold what it imports nobody is searched."""
+        """Whether the package is being imported, to be patched; what huggingface_hub defines is held by nobody yet."""
         module = sys.modules.get(PACKAGE)
         return executing(module) and self._admitted(module)
 
