@@ -5,7 +5,7 @@ from __future__ import annotations
 import email.utils
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO, cast
 
 from urllib3 import BaseHTTPResponse, HTTPResponse
@@ -42,7 +42,7 @@ class Gateway:
         self.url = address.url
         self._base = address.root
         self._secret = address.headers
-        self._raw, self._alone_until = True, 0.0
+        self._raw, self._ranges, self._alone_until = True, True, 0.0
 
     def block(self, cid: CID, connections: Connections, exchange: Exchange) -> bytes:
         """Return the verified block."""
@@ -63,30 +63,72 @@ class Gateway:
         return time.monotonic() >= self._alone_until
 
     def run(self, run: Run, connections: Connections, exchange: Exchange) -> Iterator[tuple[CID, bytes]]:
-        """Yield the verified blocks of a run as they come in one answer (IPIP-402).
+        """Yield the verified blocks of a run as they come in one answer.
 
         It is not asked for another one soon after a failure, or where a block was missing.
         """
         wanted = {leaf.cid for leaf in run.leaves}
-        path = f"{run.node}?format=car&dag-scope=entity&entity-bytes={run.first}:{run.last}"
         try:
-            with self._open(path, CAR_TYPE, connections, exchange) as answer:
-                end_at(answer, time.monotonic() + _RUN_TIME)
-                for block in self._read_car(answer, Body(answer)):
-                    if block.cid in wanted:
-                        wanted.remove(block.cid)
-                        yield block.cid, block.data
-                    elif not wanted:
-                        # It goes on with what nobody asked for.
-                        break
+            for cid, block in self._run(run, connections, exchange):
+                if cid in wanted:
+                    wanted.remove(cid)
+                    yield cid, block
+                elif not wanted:
+                    # It goes on with what nobody asked for.
+                    break
         except Refusal:
             self._alone_until = time.monotonic() + _RUN_REST
             raise
         if wanted:
             self._alone_until = time.monotonic() + _RUN_REST
 
+    def _run(self, run: Run, connections: Connections, exchange: Exchange) -> Iterator[tuple[CID, bytes]]:
+        answer = self._range(run, connections, exchange) if self._ranges else None
+        if answer is not None:
+            yield from self._read_leaves(run, answer)
+            return
+        path = f"{run.node}?format=car&dag-scope=entity&entity-bytes={run.first}:{run.last}"
+        with self._open(path, {"Accept": CAR_TYPE}, connections, exchange) as answer:
+            end_at(answer, time.monotonic() + _RUN_TIME)
+            for block in self._read_car(answer, Body(answer)):
+                yield block.cid, block.data
+
+    def _range(self, run: Run, connections: Connections, exchange: Exchange) -> BaseHTTPResponse | None:
+        """Ask for the bytes that the file has there; None, from now on, where it sends nothing but blocks and CARs.
+
+        The leaves prove them, and Kubo sends them in less than half the time of a CAR.
+        """
+        span = f"bytes {run.first}-{run.last}/"
+        asked = {"Accept": "*/*", "Range": f"bytes={run.first}-{run.last}"}
+        try:
+            answer = self._open(str(run.node), asked, connections, exchange, 206)
+            if answer.headers.get("Content-Range", "").startswith(span):
+                return answer
+            discard(answer)
+        except Refusal as exc:
+            if exc.kind not in ("unspoken", "absent", "failed"):
+                raise
+        self._ranges = False
+        return None
+
+    def _read_leaves(self, run: Run, answer: BaseHTTPResponse) -> Iterator[tuple[CID, bytes]]:
+        with answer, mapped(self.url):
+            end_at(answer, time.monotonic() + _RUN_TIME)
+            body = io.BufferedReader(Body(answer), 1 << 16)
+            for leaf in run.leaves:
+                piece = body.read(leaf.size)
+                try:
+                    leaf.cid.verify(piece)
+                except (BadCID, BlockMismatch) as exc:
+                    # It has promised no block, so this is no lie about one.
+                    self._ranges = False
+                    raise Refusal(self.url, f"the range of bytes that it sent is not the block {leaf.cid}") from exc
+                yield leaf.cid, piece
+            # The end, without which the connection is of no more use.
+            body.read(1)
+
     def _raw_block(self, cid: CID, connections: Connections, exchange: Exchange) -> bytes:
-        answer = self._open(f"{cid}?format=raw", RAW_TYPE, connections, exchange)
+        answer = self._open(f"{cid}?format=raw", {"Accept": RAW_TYPE}, connections, exchange)
         with answer, mapped(self.url):
             self._check_length(answer, MAX_BLOCK)
             block = self._read_all(answer)
@@ -99,7 +141,7 @@ class Gateway:
             raise Refusal(self.url, exc.reason, "absent") from exc
 
     def _car_block(self, cid: CID, connections: Connections, exchange: Exchange) -> bytes:
-        answer = self._open(f"{cid}?format=car&dag-scope=block", CAR_TYPE, connections, exchange)
+        answer = self._open(f"{cid}?format=car&dag-scope=block", {"Accept": CAR_TYPE}, connections, exchange)
         with answer:
             self._check_length(answer, MAX_BLOCK + _CAR_AROUND)
             size, others = 0, 0
@@ -143,14 +185,16 @@ class Gateway:
             raise self._too_long()
         return block
 
-    def _open(self, path: str, accept: str, connections: Connections, exchange: Exchange) -> BaseHTTPResponse:
-        answer = connections.get(f"{self._base}/ipfs/{path}", {"Accept": accept}, exchange, self._secret)
+    def _open(
+        self, path: str, asked: Mapping[str, str], connections: Connections, exchange: Exchange, status: int = 200
+    ) -> BaseHTTPResponse:
+        answer = connections.get(f"{self._base}/ipfs/{path}", asked, exchange, self._secret)
         encoding = answer.headers.get("Content-Encoding", "identity")
-        if answer.status == 200 and encoding == "identity":
+        if answer.status == status and encoding == "identity":
             exchange.answered = time.monotonic()
             return answer
         discard(answer)
-        if answer.status == 200:
+        if answer.status == status:
             raise Refusal(self.url, f"it sends {encoding!r} although it was asked not to encode")
         raise self._status(answer)
 

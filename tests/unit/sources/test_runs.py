@@ -16,7 +16,7 @@ import pytest
 from bad_gateway import CAR, BadGateway, Visit, flips_one_bit, honest
 from ipfs_data import MemoryStore
 from pinformers.ipfs import CID, Block, Profile, append_car, write_car
-from pinformers.ipfs.dag import RUN, Run
+from pinformers.ipfs.dag import RUN, Run, read_file
 from pinformers.ipfs.dagpb import encode_link, encode_node, file_message
 from pinformers.pinning.ahead import Ahead
 from pinformers.pinning.cache import RepoCache
@@ -139,6 +139,52 @@ def test_whatever_else_it_does_each_block_is_asked_for_by_itself(fault: str, nea
     # Two may have been under way when the first one failed.
     assert 1 <= sum(map(is_run, near.paths)) <= 3
     assert not fetching.chain.failures
+
+
+@pytest.mark.parametrize("fault", ["", "lies", "another span", "the whole", "cut", "lacks", "busy"])
+def test_a_gateway_that_sends_ranges_of_files_needs_to_send_no_cars(
+    fault: str, near: BadGateway, tmp_path: Path
+) -> None:
+    ranges: list[str] = []
+
+    def answers(visit: Visit) -> None:
+        span = visit.headers.get("Range", "")
+        if not span:
+            speaks(visit)
+            return
+        ranges.append(span)
+        store = visit.gateway.store
+        whole = b"".join(read_file(visit.cid, lambda cid: store.blocks[cid.multihash]))
+        first, _, last = span.removeprefix("bytes=").partition("-")
+        said = f"bytes {first}-{last}/{len(whole)}"
+        piece = whole[int(first) : int(last) + 1]
+        if fault == "cut":
+            visit.head(206, {"Content-Length": str(len(piece)), "Content-Range": said})
+            visit.wfile.write(piece[:-1])
+            visit.hang_up()
+        elif fault in ("lacks", "busy"):
+            visit.reply(404 if fault == "lacks" else 503)
+        elif fault == "the whole":
+            visit.reply(200, whole)
+        else:
+            said = said.replace("bytes ", "bytes 1") if fault == "another span" else said
+            visit.reply(206, bytes(len(piece)) if fault == "lies" else piece, Content_Range=said)
+
+    near.answer = answers
+    fetching = Fetching(tmp_path, near)
+    fetching.run()
+    assert not fetching.chain.failures
+    # No promise was broken: the gateway is asked on.
+    assert fetching.source.block(fetching.dag.cid)
+    cars = sum(map(is_run, near.paths))
+    if not fault:
+        assert len(ranges) >= 4
+        assert not cars
+        assert len(set(near.connections)) <= RUN + 1, "connections are kept"
+    else:
+        # Others may have been under way when the first one failed.
+        assert 1 <= len(ranges) <= 3
+        assert bool(cars) == (fault in ("another span", "the whole", "lacks"))
 
 
 @pytest.mark.parametrize("what", ["empty blocks", "a drip", "the whole file"])
