@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
@@ -16,11 +17,18 @@ from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
+try:
+    import fcntl
+except ImportError:
+    # Windows.
+    fcntl = None  # type: ignore[assignment]
+
 Json = dict[str, Any]
 # Whatever is younger may belong to a process that is at work on it.
 AGE = 3600.0
-# Seconds in which a lock is looked at every few milliseconds, before that is done as rarely as filelock does it.
-_SOON = 0.1
+# Seconds between two looks at a lock. Most are held for milliseconds, by who records another file of the same model; a
+# blob's is held while gigabytes come, and every process that waits for them has a thread at each.
+_PAUSE_FIRST, _PAUSE_LAST = 0.002, 0.1
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Which files lie aside: what a killed process left of what was to replace another file.
 ASIDE = f".*.{'[0-9a-f]' * 8}.staging"
@@ -142,7 +150,7 @@ def lock(path: Path, timeout: float) -> Iterator[bool]:
     try:
         make_folder(path.parent)
         held = FileLock(path)
-        _acquire(held, timeout)
+        _acquire(held, path, timeout)
     except (Timeout, NotImplementedError, OSError):
         # Also a lock file of another user, and file systems that know no locks (ENOLCK, EOPNOTSUPP).
         yield False
@@ -153,13 +161,39 @@ def lock(path: Path, timeout: float) -> Iterator[bool]:
         held.release()
 
 
-def _acquire(held: FileLock, timeout: float) -> None:
-    # Most are held for milliseconds, by a thread that records another file of the same model.
-    soon = min(timeout, _SOON)
-    with contextlib.suppress(Timeout):
-        held.acquire(timeout=soon, poll_interval=_SOON / 20)
-        return
-    held.acquire(timeout=max(0.0, timeout - soon))
+def _acquire(held: FileLock, path: Path, timeout: float) -> None:
+    """Wait for a lock as ``held.acquire`` does, whose every try costs a hundred times as much as a look."""
+    end, pause = time.monotonic() + timeout, _PAUSE_FIRST
+    while True:
+        left = end - time.monotonic()
+        if left <= 0 or not _taken(path):
+            try:
+                held.acquire(timeout=0)
+                return
+            except Timeout:
+                if left <= 0:
+                    raise
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, _PAUSE_LAST)
+
+
+def _taken(path: Path) -> bool:
+    """Whether somebody holds the lock at this moment; False where this system cannot say."""
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        if fcntl is not None:
+            # The one that filelock takes; it ends with the descriptor.
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def signature(path: str | Path) -> tuple[int, int, int] | None:
