@@ -441,6 +441,7 @@ def test_verify_finishes_where_its_records_cannot_be_written(
     for path in (tmp_path / "hub").rglob("blobs/*"):
         os.utime(path, (1, 1))
     monkeypatch.setattr("pinformers.pinning.catalog.write_json", read_only)
+    monkeypatch.setattr("pinformers.pinning.catalog.append", read_only)
     result = cli("verify")
     assert "all as pinned" in result.stdout
     assert result.stderr.count("cannot be written") == 1

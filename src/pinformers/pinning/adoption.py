@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,8 +26,6 @@ from pinformers.pinning.records import signature, write_bytes
 from pinformers.pinning.times import now
 
 _BATCH = 1 << 30
-# To hash as much again takes a millisecond, to write a record that names a thousand files takes twenty.
-_SMALL = 1 << 20
 _logger = logging.getLogger("pinformers")
 
 
@@ -76,11 +73,10 @@ class Watch:
 
 @dataclass(slots=True)
 class Batch:
-    """Hashed files that wait to be recorded together: a record is written whole and synced each time."""
+    """Hashed files that wait to be recorded together: the record of a pin is written whole and synced each time."""
 
     files: dict[str, PinnedFile] = field(default_factory=dict)
     stats: dict[str, Stat] = field(default_factory=dict)
-    made: set[str] = field(default_factory=set)
     since: float = field(default_factory=time.monotonic)
 
     def add(self, path: str, file: PinnedFile, stat: Stat) -> None:
@@ -106,7 +102,6 @@ class Adoption:
     ) -> None:
         self._catalog, self._cache, self._chunking = catalog, cache, chunking
         self._empty = Pin(repo=repo, commit=commit, repo_type=repo_type)
-        self._lock, self._held, self._batch = threading.Lock(), 0, Batch()
 
     def pending(self) -> list[tuple[str, int]]:
         """Return the files that are here and not recorded as they are, with their sizes in bytes."""
@@ -142,31 +137,8 @@ class Adoption:
     def record(self, path: str, file: PinnedFile, made: Iterable[str] = (), stat: Stat | None = None) -> None:
         """Record a file that was verified, as it looks now or as ``stat`` says, and what was made to place it."""
         looks = stat or signature(self._cache.file(self._empty.commit, path))
-        if looks is None:
-            return
-        with self._lock:
-            waits = self._held and file.size <= _SMALL
-            batch = self._batch if waits else Batch()
-            batch.add(path, file, looks)
-            batch.made.update(made)
-            if waits and not batch.due:
-                return
-            if waits:
-                self._batch = Batch()
-        self._record(batch.files, batch.stats, Facts(), frozenset(batch.made))
-
-    def hold(self) -> None:
-        """Let small files wait until one comes a second later, or the release; whoever looks for one hashes it."""
-        with self._lock:
-            self._held += 1
-
-    def release(self) -> None:
-        """Record what waits."""
-        with self._lock:
-            self._held -= 1
-            batch, self._batch = self._batch, Batch()
-        if batch.files:
-            self._record(batch.files, batch.stats, Facts(), frozenset(batch.made))
+        if looks is not None:
+            self._record({path: file}, {path: looks}, Facts(), frozenset(made))
 
     def note_made(self, made: list[str]) -> None:
         """Record what we created in the repo's folder, so that it may be deleted again."""

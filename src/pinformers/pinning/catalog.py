@@ -1,7 +1,8 @@
 """The local catalog: our records beside the hub cache, one small JSON file for each thing that changes by itself.
 
 One file a pin rather than a database: replaced by a rename it survives any crash, needs no lock that a network file
-system may not honour, costs the same to find among ten models or ten thousand, and a person can read it.
+system may not honour, costs the same to find among ten models or ten thousand, and a person can read it. What grows
+file by file has a journal beside it.
 """
 
 from __future__ import annotations
@@ -10,21 +11,31 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import logging
 import os
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pinformers._errors import PinError
-from pinformers.pinning.pin import OID, Pin, check_path, check_revision, merge, repo_folder
-from pinformers.pinning.records import MALFORMED, lock, read_json, signature, write_bytes, write_json
+from pinformers.pinning.journal import Form, Seen, append, drop, drop_journals, end_fold, look, set_aside, write_json
+from pinformers.pinning.pin import (
+    OID,
+    Pin,
+    PinnedFile,
+    check_path,
+    check_revision,
+    joined,
+    merge,
+    only_files,
+    repo_folder,
+)
+from pinformers.pinning.records import lock, signature, write_bytes
 
-_logger = logging.getLogger("pinformers")
 T = TypeVar("T")
+C = TypeVar("C")
 Stat = tuple[int, int, int]
 
 
@@ -49,6 +60,33 @@ class Place:
         files = {check_path(path): (int(s[0]), int(s[1]), int(s[2])) for path, s in value["files"].items()}
         return cls(str(value["cache_dir"]), files, frozenset(check_path(name) for name in value["made"]))
 
+    def joined(self, others: Sequence[Place]) -> Place:
+        """Return it with what later ones say."""
+        files, made = dict(self.files), [self.made]
+        for other in others:
+            files.update(other.files)
+            made.append(other.made)
+        return Place(self.cache_dir, files, frozenset().union(*made))
+
+
+def _place_line(value: Mapping[str, Any]) -> Place:
+    return Place.from_json({**value, "cache_dir": ""})
+
+
+def _pin_line(value: Mapping[str, Any]) -> dict[str, PinnedFile]:
+    return {check_path(path): PinnedFile.from_json(file) for path, file in value["files"].items()}
+
+
+_PIN = Form(
+    Pin.from_json, _pin_line, lambda pin, lines: joined(pin, {path: line[path] for line in lines for path in line})
+)
+
+
+_TURNS: dict[Path, threading.Lock] = {}
+if hasattr(os, "register_at_fork"):
+    # The thread that holds one is the parent's.
+    os.register_at_fork(after_in_child=_TURNS.clear)
+
 
 class Catalog:
     """The pins, refs and places under ``state_dir``. Reads are cached by the file's size, mtime and inode."""
@@ -57,41 +95,92 @@ class Catalog:
         # As cache folders are called: by the one path that no link is part of.
         self.state_dir = Path(os.path.realpath(state_dir))
         self._lock_timeout = lock_timeout
-        self._read: dict[Path, tuple[Stat, object]] = {}
+        self._read: dict[Path, Seen] = {}
+        self._place_form = Form(self._read_place, _place_line, Place.joined)
 
     # -- pins -------------------------------------------------------------------------------------------------
 
     def pin(self, repo: str, commit: str, repo_type: str = "model") -> Pin | None:
         """Return the pin of a commit, or None. A record that cannot be read counts as none."""
-        pin = self._load(self.pin_path(repo, commit, repo_type), Pin.from_json)
+        pin = self._load(self.pin_path(repo, commit, repo_type), _PIN)
         # A record under another's name is nobody's.
         return pin if pin is not None and (pin.repo, pin.commit) == (repo, commit) else None
 
     def pins(self) -> Iterator[Pin]:
         """Yield every pin."""
         for path in sorted(self.state_dir.glob("pins/*/*.json")):
-            pin = self._load(path, Pin.from_json)
+            pin = self._load(path, _PIN)
             if pin is not None:
                 yield pin
 
     def add(self, pin: Pin, place: Place | None = None) -> Pin:
         """Record ``pin`` and ``place`` joined with what is known of them; return the pin as it now stands."""
-        with self._turn(pin):
-            return self._join(self.pin(pin.repo, pin.commit, pin.repo_type), pin, place)
+        with self._alone_here(pin, place) as noted:
+            if noted is not None:
+                return noted
+            with self._turn(pin):
+                return self._join(self._known(pin), pin, place)
 
     def amend(self, pin: Pin, place: Place | None = None) -> Pin | None:
         """Like ``add``, where the pin is still recorded; None where it was removed meanwhile, and stays so."""
-        with self._turn(pin):
-            known = self.pin(pin.repo, pin.commit, pin.repo_type)
-            return self._join(known, pin, place) if known is not None else None
+        with self._alone_here(pin, place) as noted:
+            if noted is not None:
+                return noted
+            with self._turn(pin):
+                known = self._known(pin)
+                return self._join(known, pin, place) if known is not None else None
+
+    @contextlib.contextmanager
+    def _alone_here(self, pin: Pin, place: Place | None) -> Iterator[Pin | None]:
+        """Yield the pin where lines say all that is new; or None, while no other thread does more than that."""
+        noted = self._append(self._known(pin), pin, place)
+        if noted is not None:
+            yield noted
+            return
+        # Threads begin together. Who waits for a file lock looks at it every few milliseconds, and for this one not.
+        turn = _TURNS.setdefault(self._path_of(pin), threading.Lock())
+        held = turn.acquire(timeout=self._lock_timeout)
+        try:
+            yield self._append(self._known(pin), pin, place)
+        finally:
+            if held:
+                turn.release()
+
+    def _known(self, pin: Pin) -> Pin | None:
+        return self.pin(pin.repo, pin.commit, pin.repo_type)
+
+    def _append(self, known: Pin | None, pin: Pin, place: Place | None) -> Pin | None:
+        """Note what is new in the journals alone; None where a record has to be written."""
+        if known is None or not only_files(known, pin):
+            return None
+        merged = merge(known, pin)
+        # Of a pin that was not asked for by a CID, the root changes with its files, and its record names that.
+        if merged is not known and not known.root_cid:
+            return None
+        if place is not None and not self._append_place(merged, place):
+            return None
+        changed = [path for path in pin.files if merged.files[path] != known.files.get(path)]
+        line = {"files": {path: merged.files[path].to_json() for path in changed}}
+        return merged if not changed or append(self._path_of(pin), line) else None
 
     def _join(self, known: Pin | None, pin: Pin, place: Place | None) -> Pin:
         merged = merge(known, pin)
-        if place is not None:
-            self._add_place(merged, place)
-        if merged != known:
-            write_json(self.pin_path(pin.repo, pin.commit, pin.repo_type), merged.to_json())
-        return merged
+        if place is not None and not self._append_place(merged, place):
+            self._fold_place(merged, place)
+        if merged is known or merged == known:
+            return merged
+        return self._fold(self._path_of(pin), known, lambda: merge(self._known(pin), pin), Pin.to_json)
+
+    def _fold(self, path: Path, known: T | None, new: Callable[[], T], to_json: Callable[[T], Mapping[str, Any]]) -> T:
+        """Write a record whole, with what its journal says; killed at any step, it loses nothing."""
+        if known is None:
+            drop_journals(path)
+        else:
+            set_aside(path)
+        value = new()
+        self._read[path] = Seen(write_json(path, to_json(value)), None, 0, value)
+        end_fold(path)
+        return value
 
     def _turn(self, pin: Pin) -> AbstractContextManager[bool]:
         folder = repo_folder(pin.repo, pin.repo_type)
@@ -110,12 +199,17 @@ class Catalog:
         """Forget a pin, its places and the refs that name it; touches no model file."""
         with self._turn(pin):
             for path, _ in self._places(pin):
-                path.unlink(missing_ok=True)
+                drop(path)
             for revision, commit in self.refs(pin.repo, pin.repo_type).items():
                 if commit == pin.commit:
                     self._ref_path(pin.repo, revision, pin.repo_type).unlink(missing_ok=True)
             # Last: while it is there, a removal that was killed can be run again.
-            self.pin_path(pin.repo, pin.commit, pin.repo_type).unlink(missing_ok=True)
+            drop(self._path_of(pin))
+
+    def forget_place(self, pin: Pin, cache_dir: str) -> None:
+        """Forget where the files of a pin lie in one cache."""
+        with self._turn(pin):
+            drop(self.place_path(pin, cache_dir))
 
     # -- refs -------------------------------------------------------------------------------------------------
 
@@ -148,7 +242,7 @@ class Catalog:
 
     def place(self, pin: Pin, cache_dir: str) -> Place:
         """Return what is recorded of a pin's files in ``cache_dir``; an empty place when nothing is."""
-        return self._load(self.place_path(pin, cache_dir), self._read_place) or Place(cache_dir)
+        return self._load(self.place_path(pin, cache_dir), self._place_form) or Place(cache_dir)
 
     def places(self, pin: Pin) -> list[Place]:
         """Return the places of a pin in every cache."""
@@ -156,17 +250,37 @@ class Catalog:
 
     def _places(self, pin: Pin) -> list[tuple[Path, Place]]:
         folder = self.state_dir / "places" / repo_folder(pin.repo, pin.repo_type)
-        found = ((path, self._load(path, self._read_place)) for path in sorted(folder.glob(f"{pin.commit}-*.json")))
+        found = ((path, self._load(path, self._place_form)) for path in sorted(folder.glob(f"{pin.commit}-*.json")))
         return [(path, place) for path, place in found if place is not None]
 
-    def _add_place(self, pin: Pin, new: Place) -> None:
-        known = self.place(pin, new.cache_dir)
-        files = {path: stat for path, stat in {**known.files, **new.files}.items() if path in pin.files}
-        merged = dataclasses.replace(new, files=files, made=known.made | new.made)
-        if merged != known:
-            value = {**merged.to_json(), "cache_dir": _portable(self.state_dir, new.cache_dir)}
-            write_json(self.place_path(pin, new.cache_dir), value)
-            self._mark_changed()
+    def _append_place(self, pin: Pin, new: Place) -> bool:
+        path = self.place_path(pin, new.cache_dir)
+        found = self._load(path, self._place_form)
+        known = found or Place(new.cache_dir)
+        files = {name: stat for name, stat in new.files.items() if name in pin.files and known.files.get(name) != stat}
+        change = Place(new.cache_dir, files, new.made - known.made)
+        if not change.files and not change.made:
+            return True
+        line = {name: value for name, value in change.to_json().items() if name != "cache_dir"}
+        if found is None or not append(path, line):
+            return False
+        self._mark_changed()
+        return True
+
+    def _fold_place(self, pin: Pin, new: Place) -> None:
+        path = self.place_path(pin, new.cache_dir)
+
+        def joined() -> Place:
+            place = self.place(pin, new.cache_dir).joined([new])
+            return dataclasses.replace(
+                place, files={name: place.files[name] for name in place.files if name in pin.files}
+            )
+
+        def to_json(place: Place) -> Mapping[str, Any]:
+            return {**place.to_json(), "cache_dir": _portable(self.state_dir, place.cache_dir)}
+
+        self._fold(path, self._load(path, self._place_form), joined, to_json)
+        self._mark_changed()
 
     def _read_place(self, value: Mapping[str, Any]) -> Place:
         place = Place.from_json(value)
@@ -205,6 +319,9 @@ class Catalog:
         """Return the record of a pin."""
         return _path(self.state_dir, "pins", repo_folder(repo, repo_type), f"{commit}.json")
 
+    def _path_of(self, pin: Pin) -> Path:
+        return self.pin_path(pin.repo, pin.commit, pin.repo_type)
+
     def _ref_path(self, repo: str, revision: str, repo_type: str) -> Path:
         return _path(self.state_dir, "pins", repo_folder(repo, repo_type), "refs", check_revision(revision))
 
@@ -213,20 +330,12 @@ class Catalog:
         name = f"{pin.commit}-{_place_key(self.state_dir, cache_dir)}.json"
         return _path(self.state_dir, "places", repo_folder(pin.repo, pin.repo_type), name)
 
-    def _load(self, path: Path, parse: Callable[[Mapping[str, Any]], T]) -> T | None:
-        stat = signature(path)
-        if stat is None:
+    def _load(self, path: Path, form: Form[T, C]) -> T | None:
+        seen = look(path, self._read.get(path), form)
+        if seen is None:
             return None
-        cached = self._read.get(path)
-        if cached is None or cached[0] != stat:
-            try:
-                cached = (stat, parse(read_json(path) or {}))
-            except (PinError, *MALFORMED) as exc:
-                # Half a record cannot be seen (renames), so this is another format or another hand: not ours.
-                _logger.warning("The record %s cannot be read (%s) and counts as none; delete it.", path, exc)
-                cached = (stat, None)
-            self._read[path] = cached
-        return cached[1]  # type: ignore[return-value]
+        self._read[path] = seen
+        return seen.value  # type: ignore[return-value]
 
 
 class OneWork(Catalog):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import re
@@ -230,8 +231,25 @@ def agree(one: Pin, other: Pin) -> bool:
     return all(same_bytes(one.files[path], other.files[path]) for path in one.files.keys() & other.files.keys())
 
 
+def only_files(known: Pin, new: Pin) -> bool:
+    """Whether ``new`` can say nothing more of a known commit than of its files."""
+    return new.info is None and not new.others and new.listed <= known.listed
+
+
+def joined(known: Pin, new: Mapping[str, PinnedFile]) -> Pin:
+    """Return a pin with what is ``new`` of its files; itself where nothing is, however many it has."""
+    files = {path: _joined(known.files[path], file) if path in known.files else file for path, file in new.items()}
+    files = {path: file for path, file in files.items() if file != known.files.get(path)}
+    if not files:
+        return known
+    others = {path: hub for path, hub in known.others.items() if path not in files}
+    return dataclasses.replace(known, files={**known.files, **files}, others=others)
+
+
 def merge(known: Pin | None, new: Pin) -> Pin:
     """Return ``new`` joined with what was ``known`` of the same commit; a file keeps the CID it was pinned with."""
+    if known is not None and only_files(known, new):
+        return joined(known, new.files)
     first = known or new
     files = {**new.files, **{path: _joined(file, new.files.get(path)) for path, file in first.files.items()}}
     return Pin(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -131,8 +131,7 @@ class PinnedRepo:
         try:
             if not local:
                 self._begin(paths)
-            with self._together() if len(paths) > 1 else nullcontext():
-                results = [self._deliver(path, local, brought) for path in paths]
+            results = [self._deliver(path, local, brought) for path in paths]
         except BaseException:
             # Ctrl-C, or a file that may not be missing: nobody is going to ask for the model's others.
             self._means.early.give_up(self._key("")[:-1])
@@ -145,11 +144,13 @@ class PinnedRepo:
 
     def settle(self, made: Sequence[str] = ()) -> None:
         """Leave ref and listing where the hub's client would, once files were brought."""
-        ours = self._wrote_ref()
+        ours, left = self._wrote_ref(), [*made]
         with self._noted(self.cache.cache_dir):
-            left = self.cache.add_ref(self.revision, self.commit, ours=ours)
-            left += self.cache.add_tree(self.commit, self.listing) if self.listing is not None else []
-            self._adoption.note_made([*made, *left])
+            left += self.cache.add_ref(self.revision, self.commit, ours=ours)
+            # Not even built where it lies there: files that come one by one would cost the square.
+            listing = None if os.path.exists(self.cache.folder / f"trees/{self.commit}.json") else self.listing
+            left += self.cache.add_tree(self.commit, listing) if listing is not None else []
+        self._note_made(left)
         if self._means.brought is not None:
             self._means.brought(self.pin, self.cache)
 
@@ -241,7 +242,7 @@ class PinnedRepo:
             return False
         # Where the cache cannot be written, transformers finds no marker and, asking nobody, no file either.
         with self._noted(self.cache.cache_dir):
-            self._adoption.note_made(self.cache.mark_absent(self.commit, path))
+            self._note_made(self.cache.mark_absent(self.commit, path))
         return True
 
     def _bring(self, path: str, file: PinnedFile, local: bool, brought: list[str]) -> str | None:
@@ -327,15 +328,9 @@ class PinnedRepo:
             with self._noted(str(self._means.catalog.state_dir)):
                 self._adoption.record(path, fetched.file, fetched.made)
 
-    @contextmanager
-    def _together(self) -> Iterator[None]:
-        """Record many small files together: a record is written whole, so one for each would cost the square."""
-        self._adoption.hold()
-        try:
-            yield
-        finally:
-            with self._noted(str(self._means.catalog.state_dir)):
-                self._adoption.release()
+    def _note_made(self, made: list[str]) -> None:
+        with self._noted(str(self._means.catalog.state_dir)):
+            self._adoption.note_made(made)
 
     def _failed_sources(self, chain: Chain) -> None:
         """Warn once of each source that was tried in vain; one that simply does not have a block is no news."""

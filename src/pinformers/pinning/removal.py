@@ -53,7 +53,7 @@ def remove_place(catalog: Catalog, pin: Pin, place: Place, *, lock_timeout: floa
     """Delete what we brought for ``pin`` in one hub cache and forget that place; the pin stays."""
     removal = Removal()
     Eviction(catalog, pin, place, removal, lock_timeout).run()
-    catalog.place_path(pin, place.cache_dir).unlink(missing_ok=True)
+    catalog.forget_place(pin, place.cache_dir)
     return removal
 
 

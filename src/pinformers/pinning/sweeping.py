@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from pinformers._errors import PinError
 from pinformers.pinning.cache import STAGING, RepoCache, left_of
 from pinformers.pinning.catalog import Catalog, Place
+from pinformers.pinning.journal import journals_of, record_of
 from pinformers.pinning.pin import Pin, repo_folder
 from pinformers.pinning.recorder import Job
 from pinformers.pinning.records import AGE, ASIDE, MALFORMED, read_json, signature
@@ -51,6 +54,8 @@ def find_garbage(catalog: Catalog, default_cache: str, *, moved: bool = False) -
     for name in _RECORDS:
         yield from _staging((catalog.state_dir / name).rglob(ASIDE))
     yield from _staging(catalog.state_dir.glob("dags/*/*.car.part"))
+    journals = catalog.state_dir.glob("p*s/*/*.jsonl")
+    yield from _staging(path for path in journals if not record_of(path).exists())
     if moved:
         yield from (garbage for pin in pins for garbage in _moved(catalog, pin))
     left = []
@@ -100,7 +105,7 @@ def _vanished(catalog: Catalog, pin: Pin) -> Iterator[Garbage]:
         return
     for place in gone:
         path = catalog.place_path(pin, place.cache_dir)
-        if _old(path):
+        if all(_old(each) for each in (path, *map(Path, journals_of(path))) if each.exists()):
             why = f"no file of {pin.repo}@{pin.commit} is left in {place.cache_dir}"
             yield Garbage("place", path, 0, why, lambda place=place: remove_place(catalog, pin, place))  # type: ignore[misc]
 
@@ -108,7 +113,9 @@ def _vanished(catalog: Catalog, pin: Pin) -> Iterator[Garbage]:
 def _moved(catalog: Catalog, pin: Pin) -> Iterator[Garbage]:
     for place in catalog.places(pin):
         if not os.path.isdir(place.cache_dir):
-            yield _file("place", catalog.place_path(pin, place.cache_dir), f"the cache {place.cache_dir} is not there")
+            path, why = catalog.place_path(pin, place.cache_dir), f"the cache {place.cache_dir} is not there"
+            forget = partial(catalog.forget_place, pin, place.cache_dir)
+            yield dataclasses.replace(_file("place", path, why), sweep=forget)
 
 
 def _present(pin: Pin, place: Place) -> bool:

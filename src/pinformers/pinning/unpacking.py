@@ -22,6 +22,7 @@ from pinformers.pinning.cards import read_card
 from pinformers.pinning.catalog import Catalog, Place, after, read_ref
 from pinformers.pinning.checking import check_file, mend
 from pinformers.pinning.folder import SKIPPED, check_whole, pinned_file
+from pinformers.pinning.journal import journals_of
 from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision, commit_of, same_bytes
 from pinformers.pinning.pinned import PinnedRepo
 from pinformers.pinning.records import MALFORMED, lock, write_bytes
@@ -268,7 +269,9 @@ class _Before:
         self._made = catalog.place(pin, cache.cache_dir).made
         self._parts = _parts(cache)
         records = (catalog.pin_path(pin.repo, pin.commit, pin.repo_type), catalog.place_path(pin, cache.cache_dir))
-        self._records = {path: path.read_bytes() if path.exists() else None for path in records}
+        # A journal before its record: of one that is folded meanwhile no line is missed.
+        files = (path for record in records for path in (*map(Path, journals_of(record)), record))
+        self._records = {path: path.read_bytes() if path.exists() else None for path in files}
         self._dags = {path for path in self._dag_paths() if path.exists()}
 
     def restore(self, lock_timeout: float) -> None:

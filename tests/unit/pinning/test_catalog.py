@@ -120,10 +120,11 @@ def test_a_removal_that_is_killed_can_be_run_again(catalog: Catalog, monkeypatch
         unlink(path, missing_ok=missing_ok)
 
     monkeypatch.setattr(Path, "unlink", dying)
-    for steps in range(4):
+    for steps in range(10):
         left[0] = 99
-        catalog.add(PIN, Place("/one", {"a.json": (1, 2, 3)}))
-        catalog.add(PIN, Place("/two", {"a.json": (1, 2, 3)}))
+        for inode in (3, 4):
+            catalog.add(PIN, Place("/one", {"a.json": (1, 2, inode)}))
+            catalog.add(PIN, Place("/two", {"a.json": (1, 2, inode)}))
         catalog.set_ref(PIN.repo, "main", PIN.commit)
         left[0] = steps
         with pytest.raises(KeyboardInterrupt):

@@ -14,6 +14,7 @@ from pinformers.pinning.adoption import Adoption, Facts, Watch, keep_blocks, kep
 from pinformers.pinning.cache import STAGING, RepoCache
 from pinformers.pinning.checking import Finding, bytes_to_check, check, repair
 from pinformers.pinning.folder import pin_folder
+from pinformers.pinning.journal import drop
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.records import write_json
 from pinformers.pinning.removal import remove_pin
@@ -249,6 +250,7 @@ def test_a_record_that_cannot_be_written_stops_no_check(
     for path in FILES:
         os.utime(cache_of(resolver).file(ours.commit, path), (1, 1))
     monkeypatch.setattr("pinformers.pinning.catalog.write_json", read_only)
+    monkeypatch.setattr("pinformers.pinning.catalog.append", read_only)
     found = findings(resolver, ours)
     assert {finding.path for finding in found} == set(FILES)
     assert {(finding.state, finding.unrecorded) for finding in found} == {("good", "Read-only file system")}
@@ -257,6 +259,7 @@ def test_a_record_that_cannot_be_written_stops_no_check(
 def test_a_folder_that_never_came_into_a_cache_is_missing(resolver: Resolver, ours: Pin) -> None:
     (place,) = resolver.catalog.places(ours)
     cache_of(resolver).file(ours.commit, "config.json").unlink()
+    drop(resolver.catalog.place_path(ours, place.cache_dir))
     write_json(
         resolver.catalog.place_path(ours, place.cache_dir),
         {**place.to_json(), "files": {path: stat for path, stat in place.files.items() if path != "config.json"}},

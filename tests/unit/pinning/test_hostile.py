@@ -332,6 +332,7 @@ def test_a_cache_that_cannot_be_written_serves_what_it_has(
     strict = make_resolver(tmp_path, on_miss="error")
     monkeypatch.setattr(RepoCache, "mark_absent", read_only)
     monkeypatch.setattr("pinformers.pinning.catalog.write_json", read_only)
+    monkeypatch.setattr("pinformers.pinning.catalog.append", read_only)
     found = strict.resolve(REPO, None)
     assert found is not None
     os.utime(found.cache.file(found.commit, "config.json"), ns=(1, 1))

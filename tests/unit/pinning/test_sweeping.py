@@ -15,6 +15,7 @@ from pinformers.pinning.adoption import keep_blocks
 from pinformers.pinning.cache import PART, RepoCache
 from pinformers.pinning.checking import caches_away, check
 from pinformers.pinning.folder import pin_folder
+from pinformers.pinning.journal import journals_of
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.recorder import Job
 from pinformers.pinning.records import write_json
@@ -114,6 +115,34 @@ def test_a_place_whose_files_vanished_goes_and_the_pin_stays(
     assert found.kind == "place"
     found.sweep()
     assert [place.cache_dir for place in resolver.catalog.places(pin)] == [resolver.default_cache]
+
+
+def test_a_place_goes_with_its_journal_once_both_are_old(resolver: Resolver, pin: Pin, tmp_path: Path) -> None:
+    bound = resolver.find(REPO, pin.commit, cache_dir=str(tmp_path / "other"))
+    assert bound is not None
+    assert bound.deliver(list(FILES))
+    record = resolver.catalog.place_path(pin, str(tmp_path / "other"))
+    (journal,) = (path for path in map(Path, journals_of(record)) if path.exists())
+    shutil.rmtree(tmp_path / "other" / "models--org--model")
+    age(record)
+    assert garbage(resolver) == []
+    age(journal)
+    assert [found.path for found in garbage(resolver)] == [record]
+    shutil.rmtree(tmp_path / "other")
+    (found,) = find_garbage(resolver.catalog, resolver.default_cache, moved=True)
+    found.sweep()
+    assert not record.exists() and not journal.exists()
+
+
+def test_a_journal_without_its_record_goes_when_it_is_old(resolver: Resolver, pin: Pin) -> None:
+    record = resolver.catalog.place_path(pin, resolver.default_cache)
+    left = [Path(journal) for journal in journals_of(record)]
+    for journal in left:
+        journal.write_bytes(b"")
+        age(journal)
+    assert garbage(resolver) == []
+    record.unlink()
+    assert {found.path for found in garbage(resolver) if found.kind == "staging"} == set(left)
 
 
 def test_blocks_that_no_pin_needs_go(resolver: Resolver, pin: Pin) -> None:
