@@ -27,6 +27,7 @@ Fill = Callable[[BinaryIO], None]
 STAGING = ".pinformers.incomplete"
 # A file that is being fetched; what of it was verified is taken up again.
 PART = ".part" + STAGING
+_RESUMED = "0" * 8
 _UNFINISHED = ".incomplete"
 _LEFT = re.compile(rf"(.+)\.[0-9a-f]{{8}}(?:\.part)?{re.escape(STAGING)}", re.DOTALL)
 _TREE_FORMAT = 1
@@ -210,15 +211,10 @@ class RepoCache:
 
     def _part(self, target: Path, *, resume: bool) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Without the lock another process may be at work on what lies there.
-        found = target.parent.glob(f"{glob.escape(target.name)}.*{PART}") if resume else ()
-        left = sorted(part for part in found if left_of(part.name) == target.name)
-        if left:
-            # `gc` sweeps what nobody has touched for an hour.
-            left[0].touch()
-            return left[0]
-        part = target.with_name(f"{target.name}.{secrets.token_hex(4)}{PART}")
-        part.touch(exist_ok=False)
+        # Without the lock another process may be at work on what lies there. Under it there is one name, and no search
+        # in a folder of ten thousand blobs for each of them. `gc` sweeps what nobody has touched for an hour.
+        part = target.with_name(f"{target.name}.{_RESUMED if resume else secrets.token_hex(4)}{PART}")
+        part.touch(exist_ok=resume)
         return part
 
     def _link(self, target: Path, blob: Path) -> list[str]:

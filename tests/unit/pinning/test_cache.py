@@ -174,7 +174,7 @@ def test_one_name_for_a_cache_whatever_links_lead_to_it(tmp_path: Path) -> None:
 
 
 def test_the_part_of_another_file_is_neither_taken_up_nor_dropped(cache: RepoCache, tmp_path: Path) -> None:
-    ours, theirs = (cache.blob(f"{ETAG}{name}{PART}") for name in (".01234567", ".0.01234567"))
+    ours, theirs = (cache.blob(f"{ETAG}{name}{PART}") for name in (".00000000", ".0.01234567"))
     linked = cache.file(COMMIT, f"a.txt.01234567{PART}")
     for part in (ours, theirs, tmp_path / "blob"):
         part.parent.mkdir(parents=True, exist_ok=True)

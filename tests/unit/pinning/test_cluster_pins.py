@@ -166,7 +166,7 @@ def test_the_list_is_asked_once_a_minute_and_a_record_once(
 def test_a_failure_counts_as_long_as_an_answer(
     stub: ClusterStub, daemon: Daemon, shelf: ClusterShelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stub.raw = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
+    stub.raw = b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     said = set[str]()
     for _ in range(5):
         with pytest.raises(SourceError) as caught:
@@ -203,7 +203,7 @@ def test_a_failure_that_is_kept_holds_nothing_of_who_met_it(
     shelf = open_shelf()
     del daemon.blocks[shelf.publish(WHOLE, {"main": 100 * SECOND}, daemon)]
     gone = [ask()]
-    stub.raw = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
+    stub.raw = b"HTTP/1.1 500 Internal Server Error\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
     shelf = open_shelf()
     gone.append(ask())
     gc.collect()
