@@ -20,9 +20,9 @@ from pinformers.ipfs.tensors import Chunking
 from pinformers.ipfs.unixfs import FileDag, hash_file
 from pinformers.pinning.access import CARD_WORDS
 from pinformers.pinning.cache import RepoCache
-from pinformers.pinning.catalog import Catalog, Place, Stat
+from pinformers.pinning.catalog import Catalog, Place
 from pinformers.pinning.pin import Hub, Pin, PinnedFile, pointer_id
-from pinformers.pinning.records import signature, write_bytes
+from pinformers.pinning.records import Stat, signature, write_bytes
 from pinformers.pinning.times import now
 
 _BATCH = 1 << 30

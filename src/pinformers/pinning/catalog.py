@@ -12,7 +12,6 @@ import dataclasses
 import functools
 import hashlib
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -20,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pinformers.pinning.journal import Form, Seen, append, drop, drop_journals, end_fold, look, set_aside, write_json
+from pinformers.pinning.journal import Form, Seen, append, drop, drop_journals, end_fold, look, set_aside
 from pinformers.pinning.pin import (
     OID,
     Pin,
@@ -32,11 +31,10 @@ from pinformers.pinning.pin import (
     only_files,
     repo_folder,
 )
-from pinformers.pinning.records import lock, signature, write_bytes
+from pinformers.pinning.records import Stat, lock, signature, write_bytes, write_json
 
 T = TypeVar("T")
 C = TypeVar("C")
-Stat = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +80,6 @@ _PIN = Form(
 )
 
 
-_TURNS: dict[Path, threading.Lock] = {}
-if hasattr(os, "register_at_fork"):
-    # The thread that holds one is the parent's.
-    os.register_at_fork(after_in_child=_TURNS.clear)
-
-
 class Catalog:
     """The pins, refs and places under ``state_dir``. Reads are cached by the file's size, mtime and inode."""
 
@@ -115,36 +107,20 @@ class Catalog:
 
     def add(self, pin: Pin, place: Place | None = None) -> Pin:
         """Record ``pin`` and ``place`` joined with what is known of them; return the pin as it now stands."""
-        with self._alone_here(pin, place) as noted:
-            if noted is not None:
-                return noted
-            with self._turn(pin):
-                return self._join(self._known(pin), pin, place)
+        noted = self._append(self._known(pin), pin, place)
+        if noted is not None:
+            return noted
+        with self._turn(pin):
+            return self._join(self._known(pin), pin, place)
 
     def amend(self, pin: Pin, place: Place | None = None) -> Pin | None:
         """Like ``add``, where the pin is still recorded; None where it was removed meanwhile, and stays so."""
-        with self._alone_here(pin, place) as noted:
-            if noted is not None:
-                return noted
-            with self._turn(pin):
-                known = self._known(pin)
-                return self._join(known, pin, place) if known is not None else None
-
-    @contextlib.contextmanager
-    def _alone_here(self, pin: Pin, place: Place | None) -> Iterator[Pin | None]:
-        """Yield the pin where lines say all that is new; or None, while no other thread does more than that."""
         noted = self._append(self._known(pin), pin, place)
         if noted is not None:
-            yield noted
-            return
-        # Threads begin together. Who waits for a file lock looks at it every few milliseconds, and for this one not.
-        turn = _TURNS.setdefault(self._path_of(pin), threading.Lock())
-        held = turn.acquire(timeout=self._lock_timeout)
-        try:
-            yield self._append(self._known(pin), pin, place)
-        finally:
-            if held:
-                turn.release()
+            return noted
+        with self._turn(pin):
+            known = self._known(pin)
+            return self._join(known, pin, place) if known is not None else None
 
     def _known(self, pin: Pin) -> Pin | None:
         return self.pin(pin.repo, pin.commit, pin.repo_type)

@@ -15,11 +15,11 @@ from pinformers._errors import BadContent, PinError, SourceError
 from pinformers.ipfs.cid import CID, Block
 from pinformers.pinning.adoption import Adoption, Watch, departure, hash_pinned, keep_blocks, kept_blocks
 from pinformers.pinning.cache import STAGING, RepoCache
-from pinformers.pinning.catalog import Catalog, Place, Stat
+from pinformers.pinning.catalog import Catalog, Place
 from pinformers.pinning.fetching import fetch_file
 from pinformers.pinning.hub import download_file
 from pinformers.pinning.pin import Pin, PinnedFile
-from pinformers.pinning.records import reason, signature
+from pinformers.pinning.records import Stat, reason, signature
 from pinformers.pinning.resolver import Resolver
 from pinformers.sources.base import Chain, Source
 

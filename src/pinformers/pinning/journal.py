@@ -19,14 +19,13 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pinformers._errors import PinError
-from pinformers.pinning.records import MALFORMED, make_folder, naming, read_json, replacing, signature
+from pinformers.pinning.records import MALFORMED, Stat, naming, read_json, signature
 
 # So many bytes more than its record a journal may have: about a hundred files.
 SLACK = 16 << 10
 _logger = logging.getLogger("pinformers")
 T = TypeVar("T")
 C = TypeVar("C")
-Stat = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +91,6 @@ def set_aside(record: Path) -> None:
     if not os.path.exists(aside):
         with contextlib.suppress(FileNotFoundError, PermissionError):
             os.rename(journal, aside)
-
-
-def write_json(record: Path, value: Mapping[str, Any]) -> Stat:
-    """Replace ``record`` as `records.write_json` does; returns how what was written looks."""
-    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    make_folder(record.parent)
-    try:
-        with replacing(record) as out:
-            out.write(text.encode(errors="backslashreplace"))
-            out.flush()
-            # Before it has its name: what has that afterwards may be another process's.
-            status = os.fstat(out.fileno())
-    except OSError as exc:
-        exc.filename = str(record)
-        del exc.filename2
-        raise
-    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def end_fold(record: Path) -> None:

@@ -16,12 +16,12 @@ from pinformers.pinning.access import Gate
 from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.cards import own_account, read_card
-from pinformers.pinning.catalog import Catalog, Place, Stat, read_ref
+from pinformers.pinning.catalog import Catalog, Place, read_ref
 from pinformers.pinning.early import Asked, Early, Given, Guard, expected, weights
 from pinformers.pinning.fetching import Fetched, copy_file, fetch_file
 from pinformers.pinning.ledger import PLAIN, Ledger, Served
 from pinformers.pinning.pin import Hub, Pin, PinnedFile
-from pinformers.pinning.records import reason, signature
+from pinformers.pinning.records import Stat, reason, signature
 from pinformers.sources.base import Chain, Source
 
 

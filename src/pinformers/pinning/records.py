@@ -24,6 +24,8 @@ except ImportError:
     fcntl = None  # type: ignore[assignment]
 
 Json = dict[str, Any]
+# Size in bytes, mtime in ns, inode.
+Stat = tuple[int, int, int]
 # Whatever is younger may belong to a process that is at work on it.
 AGE = 3600.0
 # Seconds between two looks at a lock. Most are held for milliseconds, by who records another file of the same model; a
@@ -75,17 +77,23 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content`` so that a reader, or a crash, sees the old or the new whole."""
+def write_bytes(path: Path, content: bytes) -> Stat:
+    """Replace ``path`` by ``content`` so that a reader, or a crash, sees the old or the new whole.
+
+    Returns how what was written looks; what lies there by then may be another process's.
+    """
     make_folder(path.parent)
     try:
         with replacing(path) as out:
             out.write(content)
+            out.flush()
+            status = os.fstat(out.fileno())
     except OSError as exc:
         # A write into a full disk does not say where, and the name of what lies aside says nothing to anybody.
         exc.filename = str(path)
         del exc.filename2
         raise
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 @contextlib.contextmanager
@@ -123,11 +131,11 @@ def reason(exc: OSError) -> str:
     return exc.strerror or str(exc)
 
 
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Replace ``path`` by one JSON object, keys sorted so that equal values are equal bytes."""
+def write_json(path: Path, value: Mapping[str, Any]) -> Stat:
+    """Replace ``path`` by one JSON object, keys sorted so that equal values are equal bytes; returns how it looks."""
     text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     # The surrogates in a path that is no text become what JSON has for them.
-    write_bytes(path, text.encode(errors="backslashreplace"))
+    return write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def read_json(path: Path) -> Json | None:
@@ -196,7 +204,7 @@ def _taken(path: Path) -> bool:
     return False
 
 
-def signature(path: str | Path) -> tuple[int, int, int] | None:
+def signature(path: str | Path) -> Stat | None:
     """Return size in bytes, mtime in ns and inode of what ``path`` leads to; None when there is no file."""
     try:
         status = os.stat(path)

@@ -5,10 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -123,7 +120,7 @@ def test_an_own_write_is_not_read_again_and_another_s_is(catalog: Catalog, monke
     assert catalog.place(MANY, CACHE) == row(0)
     assert catalog.pin(REPO, MANY.commit) == MANY
     monkeypatch.setattr(journal, "read_json", read)
-    plain = journal.write_json
+    plain = catalog_module.write_json
 
     def overtaken(path: Path, value: object) -> object:
         found = plain(path, value)  # type: ignore[arg-type]
@@ -207,26 +204,6 @@ def test_two_processes_that_fold_at_each_line_lose_none(catalog: Catalog, monkey
     assert catalog.place(MANY, CACHE) == fresh(catalog) == rows(*range(200))
 
 
-def test_threads_that_begin_together_take_one_lock(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    locks: list[Path] = []
-    plain = catalog_module.lock
-    monkeypatch.setattr(
-        catalog_module, "lock", lambda path, timeout: (locks.append(path), time.sleep(0.1), plain(path, timeout))[2]
-    )
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: catalog.add(MANY, row(number)), range(8)))
-    assert len(locks) == 1
-    assert catalog.place(MANY, CACHE) == fresh(catalog) == rows(*range(8))
-
-
-def test_a_fork_waits_for_no_thread_of_its_parent(catalog: Catalog) -> None:
-    turn = catalog_module._TURNS.setdefault(catalog.pin_path(REPO, MANY.commit), threading.Lock())
-    with turn:
-        began = time.monotonic()
-        assert ended(in_a_child(lambda: catalog.add(MANY, row(0)))) == 0
-        assert time.monotonic() - began < 20
-
-
 def test_a_journal_of_another_user_is_folded_instead(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in (0, 1):
         catalog.add(MANY, row(number))
@@ -247,7 +224,7 @@ def test_a_journal_of_another_user_is_folded_instead(catalog: Catalog, monkeypat
 
 def test_what_is_written_is_linear(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[int] = []
-    plain = journal.write_json
+    plain = catalog_module.write_json
     monkeypatch.setattr(
         catalog_module,
         "write_json",
