@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from pinformers import _gate, _logging, _metadata, _waiting
 from pinformers._asking import asking
 from pinformers._errors import SettingsError
-from pinformers.importing.hook import PACKAGE, ImportHook
+from pinformers.importing.hook import ImportHook
+from pinformers.importing.routing import PACKAGE
 from pinformers.importing.swaps import executing
 
 if TYPE_CHECKING:

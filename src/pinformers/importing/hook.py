@@ -12,11 +12,10 @@ from pinformers.importing.client import CLIENT, ClientRoute
 from pinformers.importing.finder import Finder
 from pinformers.importing.heard import Heard
 from pinformers.importing.protocols import Resolver
-from pinformers.importing.routing import Route
+from pinformers.importing.routing import PACKAGE, Route
 from pinformers.importing.swaps import executing, is_module, namespace
 from pinformers.importing.wrapping import MODELS, WEIGHTS, AutoWrappers, Loading, public_auto_classes
 
-PACKAGE = "transformers"
 AUTO = f"{PACKAGE}.models.auto."
 
 

@@ -17,11 +17,12 @@ from pinformers.importing.client import API, CLIENT, HOMES, ClientRoute
 from pinformers.importing.heard import Heard
 from pinformers.importing.protocols import Resolver
 from pinformers.importing.standing_in import Function
-from pinformers.importing.swaps import Swaps, Wrap, loaded, namespace
+from pinformers.importing.swaps import Swaps, Wrap, executing, loaded, namespace
 from pinformers.importing.wrapping import Loading, beside_models
 
-CONVERSION = "transformers.safetensors_conversion"
-DYNAMIC = "transformers.dynamic_module_utils"
+PACKAGE = "transformers"
+CONVERSION = f"{PACKAGE}.safetensors_conversion"
+DYNAMIC = f"{PACKAGE}.dynamic_module_utils"
 
 
 class Route:
@@ -70,7 +71,9 @@ class Route:
         # In their class: pickle finds a method there.
         for name in answered:
             self._swaps.method(sys.modules[API].HfApi, name, self._method(name))
-        self._swaps.place(loaded())
+        if self._answers.downloads_one or not executing(sys.modules.get(PACKAGE)):
+            # On 5.x, while the package is being imported, its own modules alone hold something of this.
+            self._swaps.place(loaded())
 
     def _method(self, name: str) -> Wrap:
         def wrap(original: Function) -> Function:
