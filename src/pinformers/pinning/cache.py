@@ -21,9 +21,10 @@ from typing import Any, BinaryIO
 
 from pinformers._errors import PinError, SourceError
 from pinformers.pinning.pin import check_path, check_revision, is_path, repo_folder
-from pinformers.pinning.records import MALFORMED, lock, naming, read_json, signature, sync, write_bytes
+from pinformers.pinning.records import MALFORMED, grasp, lock, naming, read_json, signature, sync, write_bytes
 
 Fill = Callable[[BinaryIO], None]
+Told = Callable[[list[str]], None]
 STAGING = ".pinformers.incomplete"
 # A file that is being fetched; what of it was verified is taken up again.
 PART = ".part" + STAGING
@@ -32,6 +33,10 @@ _UNFINISHED = ".incomplete"
 _LEFT = re.compile(rf"(.+)\.[0-9a-f]{{8}}(?:\.part)?{re.escape(STAGING)}", re.DOTALL)
 _TREE_FORMAT = 1
 _TREE_KEYS = ("size", "blob_id", "lfs_sha256", "lfs_size", "xet_hash")
+
+
+def _nobody(_: list[str]) -> None:
+    return
 
 
 @functools.lru_cache(maxsize=64)
@@ -144,13 +149,19 @@ class RepoCache:
         return self._made(path)
 
     def add_file(
-        self, commit: str, path: str, etag: str, fill: Fill, placed: Callable[[list[str]], None] | None = None
+        self,
+        commit: str,
+        path: str,
+        etag: str,
+        fill: Fill,
+        placed: Told = _nobody,
+        coming: Told = _nobody,
     ) -> list[str]:
         """Put a file in place: ``fill`` writes it, verified, into a private staging file that is then renamed.
 
         Holds the lock file that huggingface_hub takes for this blob, so that its clients wait and then find the file.
-        ``placed`` is told what was created before they find it. Never replaces a file: one that is there by then
-        stays, and the caller must look at it again.
+        ``coming`` is told what is about to be created, ``placed`` what was before they find it. Never replaces a file:
+        one that is there by then stays, and the caller must look at it again.
         """
         target = self.file(commit, check_path(path))
         links = self._links_supported()
@@ -158,13 +169,15 @@ class RepoCache:
         with self._turn(etag, blob) as held:
             if target.exists():
                 return []
-            made = []
-            if not blob.exists() and self._write(blob, fill, resume=held):
-                made += self._made(blob)
+            made: list[str] = []
+            if blob.exists():
+                coming(self._made(target))
+            else:
+                names = [name for each in dict.fromkeys((blob, target)) for name in self._made(each)]
+                made += self._made(blob) if self._write(blob, fill, lambda: coming(names), resume=held) else []
             if links:
                 made += self._link(target, blob)
-            if placed is not None:
-                placed(made)
+            placed(made)
             return made
 
     def drop_parts(self) -> None:
@@ -193,29 +206,28 @@ class RepoCache:
         newest = max((stat[1] for stat in unfinished if stat is not None), default=0)
         return time.time() - newest / 1e9 < self._lock_timeout
 
-    def _write(self, target: Path, fill: Fill, *, resume: bool) -> bool:
-        """Let ``fill`` write a part and give it its name; what it had verified when it failed is kept."""
-        part = self._part(target, resume=resume)
-        try:
-            with naming(target), open(part, "r+b") as out:
+    def _write(self, target: Path, fill: Fill, coming: Callable[[], None], *, resume: bool) -> bool:
+        """Let ``fill`` write a part, say that it is ``coming``, and give it its name.
+
+        What ``fill`` had verified when it failed is kept.
+        """
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with naming(target), _part(target, resume=resume) as (part, out):
+            try:
                 fill(out)
                 out.flush()
                 sync(out.fileno())
-            return _move_new(part, target)
-        except BaseException as exc:
-            # A source that failed and a Ctrl-C say nothing against the bytes; a full disk wants them back.
-            size = (signature(part) or (0,))[0]
-            if not size or not isinstance(exc, SourceError | KeyboardInterrupt):
-                part.unlink(missing_ok=True)
-            raise
-
-    def _part(self, target: Path, *, resume: bool) -> Path:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # Without the lock another process may be at work on what lies there. Under it there is one name, and no search
-        # in a folder of ten thousand blobs for each of them. `gc` sweeps what nobody has touched for an hour.
-        part = target.with_name(f"{target.name}.{_RESUMED if resume else secrets.token_hex(4)}{PART}")
-        part.touch(exist_ok=resume)
-        return part
+                coming()
+                _let_go(out)
+                # While it is held: whoever opened it next would write into what has its name by then.
+                return _move_new(part, target)
+            except BaseException as exc:
+                _let_go(out)
+                # A source that failed and a Ctrl-C say nothing against the bytes; a full disk wants them back.
+                size = (signature(part) or (0,))[0]
+                if not size or not isinstance(exc, SourceError | KeyboardInterrupt):
+                    part.unlink(missing_ok=True)
+                raise
 
     def _link(self, target: Path, blob: Path) -> list[str]:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -253,6 +265,33 @@ def check_room(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if size > free:
         raise PinError(str(folder), f"{size} bytes are needed and {free} are free; make room first")
+
+
+@contextlib.contextmanager
+def _part(target: Path, *, resume: bool) -> Iterator[tuple[Path, BinaryIO]]:
+    """Open a file beside ``target`` that nobody else is at work on; with ``resume``, what an earlier one left there.
+
+    `gc` sweeps what nobody has touched for an hour.
+    """
+    if resume:
+        # One name that is known, and no search in a folder of ten thousand blobs for each of them.
+        part = target.with_name(f"{target.name}.{_RESUMED}{PART}")
+        part.touch()
+        with open(part, "r+b") as out:
+            looks = signature(part)
+            # The lock of the blob may not be honoured, or gone: then there is another one at work.
+            if grasp(out.fileno()) and looks is not None and looks[2] == os.fstat(out.fileno()).st_ino:
+                yield part, out
+                return
+    part = target.with_name(f"{target.name}.{secrets.token_hex(4)}{PART}")
+    with open(part, "x+b") as out:
+        yield part, out
+
+
+def _let_go(out: BinaryIO) -> None:
+    """Close a file on the system that gives no open one another name."""
+    if os.name == "nt":
+        out.close()
 
 
 def _move_new(staging: Path, target: Path) -> bool:

@@ -20,7 +20,7 @@ from pinformers.ipfs.cid import CID, DAG_PB, IDENTITY, RAW, Block
 from pinformers.ipfs.dag import Fetch, Runs, known_leaves, leaf_block, read_parts
 from pinformers.ipfs.dagpb import parse_node
 from pinformers.pinning.ahead import Ahead
-from pinformers.pinning.cache import RepoCache, check_room
+from pinformers.pinning.cache import RepoCache, Told, check_room
 from pinformers.pinning.pin import Pin, PinnedFile
 from pinformers.pinning.records import sync, write_bytes
 from pinformers.sources.workers import Workers
@@ -48,7 +48,7 @@ class Fetched:
 Placed = Callable[[Fetched], None]
 
 
-def _nobody(_: Fetched) -> None:
+def _nobody(_: object) -> None:
     return
 
 
@@ -60,15 +60,16 @@ def fetch_file(
     dag_path: Path,
     placed: Placed = _nobody,
     runs: Runs | None = None,
+    coming: Told = _nobody,
 ) -> Fetched:
     """Put a pinned file in place out of verified blocks, and its inner blocks at ``dag_path``.
 
     What an earlier fetch had verified is not fetched again. ``runs`` is asked first for leaves that stand side by side.
-    ``placed`` is told before others that wait for the file
+    ``coming`` is told what is going to be made of it once all is verified, ``placed`` before others that wait for it
     find it. Raises SourceError, BadContent or OSError; after the first the verified part is kept for the next time.
     """
     one = _FileFetch(pin.files[path], fetch, Nodes(CID.parse(pin.files[path].cid), dag_path), runs)
-    return _put(cache, pin, path, one, placed)
+    return _put(cache, pin, path, one, placed, coming)
 
 
 def copy_file(cache: RepoCache, pin: Pin, path: str, source: Path, placed: Placed = _nobody) -> Fetched:
@@ -76,13 +77,15 @@ def copy_file(cache: RepoCache, pin: Pin, path: str, source: Path, placed: Place
     return _put(cache, pin, path, _FileCopy(pin.files[path], source), placed)
 
 
-def _put(cache: RepoCache, pin: Pin, path: str, one: _FileFetch | _FileCopy, placed: Placed) -> Fetched:
+def _put(
+    cache: RepoCache, pin: Pin, path: str, one: _FileFetch | _FileCopy, placed: Placed, coming: Told = _nobody
+) -> Fetched:
     def fetched(made: list[str]) -> Fetched:
         written = any(name.startswith("blobs/") or name == f"snapshots/{pin.commit}/{path}" for name in made)
         return Fetched(made, written and one.wrote, one.file)
 
     name = pin.files[path].etag or pin.files[path].sha256 or pin.files[path].cid
-    made = cache.add_file(pin.commit, path, name, one.write, lambda made: placed(fetched(made)))
+    made = cache.add_file(pin.commit, path, name, one.write, lambda made: placed(fetched(made)), coming)
     return fetched(made)
 
 

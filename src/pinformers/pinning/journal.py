@@ -69,6 +69,9 @@ def append(record: Path, change: Mapping[str, Any]) -> bool:
     whole, journal = signature(record), journals_of(record)[0]
     if whole is None or (signature(journal) or (0,))[0] + len(line) > whole[0] + SLACK:
         return False
+    if os.path.exists(journal) and not os.path.isfile(journal):
+        # A pipe would be waited for; a fold clears it away.
+        return False
     try:
         return any(_appended(journal, line) for _ in range(3))
     except PermissionError:
@@ -122,7 +125,9 @@ def look(path: Path, seen: Seen | None, form: Form[T, C]) -> Seen | None:
     record = signature(path)
     if record is None:
         return None
-    if seen is not None and seen.record == record:
+    # Without a journal then, what is set aside may have been one since.
+    stands = seen is not None and (seen.journal is not None or not os.access(before, os.F_OK))
+    if seen is not None and stands and seen.record == record:
         if seen.journal == journal:
             return seen
         if seen.value is not None and journal is not None and _goes_on(seen, journal):
@@ -150,6 +155,9 @@ def _goes_on(seen: Seen, journal: Stat) -> bool:
 def _read(journal: str, start: int) -> tuple[int, bytes]:
     """Return the inode of a journal and its lines from ``start`` on, without half a line at the end."""
     try:
+        if signature(journal) is None:
+            # There is none. A pipe would be waited for.
+            return 0, b""
         with open(journal, "rb") as stream:
             inode = os.fstat(stream.fileno()).st_ino
             stream.seek(start)

@@ -171,7 +171,8 @@ def lock(path: Path, timeout: float) -> Iterator[bool]:
 
 def _acquire(held: FileLock, path: Path, timeout: float) -> None:
     """Wait for a lock as ``held.acquire`` does, whose every try costs a hundred times as much as a look."""
-    end, pause = time.monotonic() + timeout, _PAUSE_FIRST
+    # A look of somebody else is over at once, and holds no lock up.
+    end, pause = time.monotonic() + max(timeout, _PAUSE_FIRST), _PAUSE_FIRST
     while True:
         left = end - time.monotonic()
         if left <= 0 or not _taken(path):
@@ -192,16 +193,22 @@ def _taken(path: Path) -> bool:
     except OSError:
         return False
     try:
-        if fcntl is not None:
-            # The one that filelock takes; it ends with the descriptor.
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
+        return not grasp(descriptor, shared=True)
     finally:
         os.close(descriptor)
-    return False
+
+
+def grasp(descriptor: int, *, shared: bool = False) -> bool:
+    """Lock an open file, as filelock does and until it is closed; False where others hold that, True for no locks."""
+    try:
+        if fcntl is not None:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        # A file system that knows no locks.
+        pass
+    return True
 
 
 def signature(path: str | Path) -> Stat | None:

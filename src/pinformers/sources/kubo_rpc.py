@@ -111,7 +111,7 @@ class Rpc:
     @contextmanager
     def stream(self, command: str, *, wait: float = 0.0, **options: object) -> Iterator[BinaryIO]:
         """Call ``command``, and have its answer to read from."""
-        with self._call(command, options, wait=wait, headers={"Connection": "close"}) as answer:
+        with self._call(command, options, wait=wait, headers=self._alone) as answer:
             yield cast(BinaryIO, io.BufferedReader(Body(answer), 1 << 16))
 
     def send(self, command: str, parts: Iterable[bytes], headers: str = "", **options: object) -> list[dict[str, Any]]:
@@ -189,6 +189,11 @@ class Rpc:
         if self._unix:
             return _UnixPool(self.url[len(_UNIX) - 1 :])
         return owned(urllib3.PoolManager(maxsize=16, num_pools=2, **self._tls()))
+
+    @property
+    def _alone(self) -> dict[str, str]:
+        """What a call sends whose connection serves no other one; HTTP/1.0 has no Host, and a proxy may need it."""
+        return {"Connection": "close", "Host": "localhost" if self._unix else urlsplit(self.url).netloc}
 
     def _tls(self) -> dict[str, Any]:
         return {"ssl_context": self._network.tls()} if self.url.startswith("https:") else {}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,6 +13,7 @@ from huggingface_hub.utils import WeakFileLock
 
 from hub_stub import HubStub
 from pin_rooms import FILES, REPO, fill_cache, tree
+from pinformers._errors import SourceError
 from pinformers.pinning.cache import PART, RepoCache
 
 COMMIT = "c" * 40
@@ -105,6 +107,44 @@ def test_nothing_that_is_there_is_replaced(cache: RepoCache) -> None:
     cache.add_ref("main", COMMIT)
     assert cache.add_ref("main", "d" * 40) == []
     assert cache.ref_path("main").read_text() == COMMIT
+
+
+@pytest.mark.parametrize("both_end", [True, False])
+def test_two_that_have_the_lock_at_once_write_into_two_files(
+    cache: RepoCache, both_end: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where somebody deletes ``.locks``, or two hosts each get the lock of their own."""
+    monkeypatch.setattr("pinformers.pinning.cache.lock", lambda *_: nullcontext(True))
+
+    def second(out: BinaryIO) -> None:
+        out.truncate(0)
+        out.write(b"second")
+        if not both_end:
+            raise SourceError("x", "down")
+
+    def first(out: BinaryIO) -> None:
+        out.write(b"first, ")
+        out.flush()
+        with suppress(SourceError):
+            cache.add_file(COMMIT, "a.txt", ETAG, second)
+        out.write(b"whole")
+
+    cache.add_file(COMMIT, "a.txt", ETAG, first)
+    assert cache.file(COMMIT, "a.txt").read_bytes() == (b"second" if both_end else b"first, whole")
+
+
+def test_what_is_about_to_be_made_is_told_before_it_is_there(cache: RepoCache) -> None:
+    told: list[str] = []
+
+    def coming(names: list[str]) -> None:
+        assert not any(os.path.lexists(cache.folder / name) for name in names)
+        told.extend(names)
+
+    made = cache.add_file(COMMIT, "a.txt", ETAG, writes(b"abc"), coming=coming)
+    assert told == made == [f"blobs/{ETAG}", f"snapshots/{COMMIT}/a.txt"]
+    told.clear()
+    assert cache.add_file(COMMIT, "b.txt", ETAG, writes(b"abc"), coming=coming) == told
+    assert told == [f"snapshots/{COMMIT}/b.txt"]
 
 
 def test_a_file_that_comes_in_the_meantime_stays(cache: RepoCache) -> None:

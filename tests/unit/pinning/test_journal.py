@@ -268,6 +268,35 @@ def test_a_fold_may_die_at_any_point(
     assert catalog.place(MANY, CACHE) == fresh(catalog) == done.joined([row(21)])
 
 
+@pytest.mark.parametrize("later", [False, True])
+def test_whoever_saw_no_journal_ends_a_fold_that_died_without_loss(
+    catalog: Catalog, later: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog.add(MANY, row(0))
+    long_here, other = Catalog(catalog.state_dir), Catalog(catalog.state_dir)
+    assert long_here.place(MANY, CACHE) == row(0)
+    other.add(MANY, row(1))
+    journal.set_aside(record(catalog))
+    if later:
+        other.add(MANY, row(2))
+    known = rows(0, 1, 2) if later else rows(0, 1)
+    assert long_here.place(MANY, CACHE) == fresh(catalog) == known
+    monkeypatch.setattr(catalog_module, "append", lambda *_: False)
+    long_here.add(MANY, row(3))
+    assert fresh(catalog) == known.joined([row(3)])
+
+
+def test_a_pipe_in_a_journal_s_place_holds_nobody_up(catalog: Catalog) -> None:
+    catalog.add(MANY, row(0))
+    os.mkfifo(journal_of(record(catalog)))
+    assert fresh(catalog) == row(0)
+    catalog.add(MANY, row(1))
+    catalog.add(MANY, row(2))
+    assert fresh(catalog) == rows(0, 1, 2)
+    remove_pin(catalog, MANY)
+    assert catalog.pin(REPO, MANY.commit) is None
+
+
 def test_a_reader_that_a_fold_overtakes_misses_no_line(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog.add(MANY, row(0))
     catalog.add(MANY, row(1))

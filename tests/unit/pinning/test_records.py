@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,17 @@ def test_a_lock_that_is_held_too_long_is_gone_without(tmp_path: Path) -> None:
     release.set()
     other.join(10)
     with records.lock(tmp_path / "l.lock", 1.0) as got:
+        assert got
+
+
+def test_a_look_at_a_lock_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "l.lock"
+    path.touch()
+    looks = [os.open(path, os.O_RDWR)]
+    assert records.grasp(looks[0], shared=True)
+    # It is over when the first try has failed.
+    monkeypatch.setattr(time, "sleep", lambda _: os.close(looks.pop()))
+    with records.lock(path, 0) as got:
         assert got
 
 

@@ -600,6 +600,8 @@ def test_leaves_that_stand_side_by_side_come_in_one_answer_or_one_by_one(fault: 
             assert ask.query == {"arg": str(ABSENT), "offset": "50", "length": "400", "offline": "true"}
         # In HTTP/1.1 it comes in chunks of 4 KiB, which cost more than the bytes.
         assert ask.request_version == ("HTTP/1.0" if ask.command_name == "cat" else "HTTP/1.1")
+        # A proxy may go by it.
+        assert server.url.endswith(f"//{ask.headers['Host']}")
 
     with stub(answer) as server:
         source = KuboSource(KuboNode(server.url), swarm_timeout=0)
