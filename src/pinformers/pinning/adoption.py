@@ -101,7 +101,14 @@ class Adoption:
         chunking: Chunking = "fixed",
     ) -> None:
         self._catalog, self._cache, self._chunking = catalog, cache, chunking
-        self._empty = Pin(repo=repo, commit=commit, repo_type=repo_type)
+        self._pin = Pin(repo=repo, commit=commit, repo_type=repo_type)
+
+    @classmethod
+    def of(cls, catalog: Catalog, cache: RepoCache, pin: Pin) -> Adoption:
+        """Adopt for a pin that is known: it is what it is also where it was not recorded, or `rm` removed it."""
+        adoption = cls(catalog, cache, pin.repo, pin.commit, pin.repo_type)
+        adoption._pin = pin
+        return adoption
 
     def pending(self) -> list[tuple[str, int]]:
         """Return the files that are here and not recorded as they are, with their sizes in bytes."""
@@ -112,7 +119,7 @@ class Adoption:
 
     def run(self, facts: Facts, watch: Watch) -> Pin:
         """Hash and record what is pending; a stop (InterruptedError) loses the file that is being hashed at most."""
-        listing = self._cache.tree(self._empty.commit)
+        listing = self._cache.tree(self._pin.commit)
         facts = facts.joined(Facts(listing)) if listing is not None else facts
         pin = self._record({}, {}, facts)
         batch = Batch()
@@ -136,7 +143,7 @@ class Adoption:
 
     def record(self, path: str, file: PinnedFile, made: Iterable[str] = (), stat: Stat | None = None) -> None:
         """Record a file that was verified, as it looks now or as ``stat`` says, and what was made to place it."""
-        looks = stat or signature(self._cache.file(self._empty.commit, path))
+        looks = stat or signature(self._cache.file(self._pin.commit, path))
         if looks is not None:
             self._record({path: file}, {path: looks}, Facts(), frozenset(made))
 
@@ -147,12 +154,14 @@ class Adoption:
 
     # -- inner ------------------------------------------------------------------------------------------------
 
-    def _known(self) -> Pin:
-        empty = self._empty
-        return self._catalog.pin(empty.repo, empty.commit, empty.repo_type) or empty
+    def _known(self, path: str = "") -> Pin:
+        """Return the pin as it is recorded, or as it was given where no record has ``path``."""
+        pin = self._pin
+        known = self._catalog.pin(pin.repo, pin.commit, pin.repo_type)
+        return known if known is not None and (path in known.files or path not in pin.files) else pin
 
     def _adopt(self, path: str, facts: Facts, watch: Watch) -> tuple[PinnedFile, Stat] | None:
-        target = self._cache.file(self._empty.commit, path)
+        target = self._cache.file(self._pin.commit, path)
         before = signature(target)
         if before is None:
             return None
@@ -162,13 +171,16 @@ class Adoption:
         hub = self._hub_entry(path, before[0], facts)
         # The blob id of an LFS file is that of its pointer, so its bytes need no git hash.
         git = "blob_id" in hub and "lfs_sha256" not in hub
-        pinned = self._known().files.get(path)
+        pin = self._known(path)
+        pinned = pin.files.get(path)
         try:
             if pinned is None:
                 dag = hash_file(target, git=git, progress=watch.progress, stop=watch.stop, chunking=self._chunking)
             else:
                 dag = hash_pinned(self._catalog, pinned, target, watch, git=git)
-            problem = _contradiction(dag, hub) or (departure(self._catalog, pinned, dag, target) if pinned else None)
+            problem = _contradiction(dag, hub)
+            if problem is None and pinned is not None:
+                problem = departure(self._catalog, pin, path, dag, target)
         except FileNotFoundError:
             # Deleted meanwhile: there is nothing to pin, and nothing wrong. Or else a folder of ours is gone.
             if signature(target) is not None:
@@ -188,9 +200,9 @@ class Adoption:
         return PinnedFile(dag.size, str(dag.cid), dag.dag_size, dag.sha256, hub), before
 
     def _hub_entry(self, path: str, size: int, facts: Facts) -> Hub:
-        known = self._known().files.get(path)
+        known = self._known(path).files.get(path)
         entry = {**(known.hub if known is not None else {}), **(facts.listing or {}).get(path, {})}
-        etag = self._cache.etag(self._empty.commit, path)
+        etag = self._cache.etag(self._pin.commit, path)
         if etag is not None and len(etag) == 64:
             entry.setdefault("lfs_sha256", etag)
             entry.setdefault("lfs_size", size)
@@ -207,15 +219,13 @@ class Adoption:
         facts: Facts,
         made: frozenset[str] = frozenset(),
     ) -> Pin:
-        pin = Pin(
-            repo=self._empty.repo,
-            commit=self._empty.commit,
+        pin = dataclasses.replace(
+            self._pin,
             files=files,
             others=facts.listing or {},
             listed=facts.listing is not None,
             info=facts.info,
-            repo_type=self._empty.repo_type,
-            pinned_at=now(),
+            pinned_at=self._pin.pinned_at or now(),
         )
         place = Place(self._cache.cache_dir, stats, made)
         return self._catalog.add(pin, place)
@@ -247,14 +257,21 @@ def hash_pinned(catalog: Catalog, file: PinnedFile, target: Path, watch: Watch, 
     return again if str(again.cid) == file.cid else dag
 
 
-def departure(catalog: Catalog, file: PinnedFile, dag: FileDag, target: Path) -> str | None:
+def departure(catalog: Catalog, pin: Pin, path: str, dag: FileDag, target: Path) -> str | None:
     """Say how the bytes hashed at ``target`` are not the pinned file; nothing when they are, in any layout."""
+    file = pin.files[path]
     if dag.size != file.size:
         return f"it has {dag.size} bytes and the pin says {file.size}"
-    if str(dag.cid) != file.cid and not _laid_out(catalog, file, target):
+    same = str(dag.cid) == file.cid or _laid_out(catalog, file, target)
+    if not same and not ("" != file.sha256 == dag.sha256 and _placed(catalog, pin, path)):
         return f"its bytes are {dag.cid} and the pin says {file.cid}"
     wrong = file.sha256 not in ("", dag.sha256)
     return f"its sha256 is {dag.sha256} and the pin says {file.sha256}" if wrong else None
+
+
+def _placed(catalog: Catalog, pin: Pin, path: str) -> bool:
+    """Whether a file was recorded in a cache here: its sha256 is then that of bytes which were what the CID says."""
+    return any(path in place.files for place in catalog.places(pin))
 
 
 def _laid_out(catalog: Catalog, file: PinnedFile, target: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -114,14 +113,14 @@ def check_file(catalog: Catalog, pin: Pin, cache: RepoCache, path: str, progress
         dag = hash_pinned(catalog, file, target, Watch(progress))
     except (OSError, PinError) as exc:
         return Finding(pin, cache, path, "unreadable", str(exc))
-    if (wrong := departure(catalog, file, dag, target)) is not None:
+    if (wrong := departure(catalog, pin, path, dag, target)) is not None:
         return Finding(pin, cache, path, "bad", wrong)
     try:
         if str(dag.cid) == file.cid:
             _mend_blocks(catalog, dag.cid, dag.nodes)
         if signature(target) == before:
             # Whoever removed the pin while its files were read wants none of it back.
-            catalog.amend(pin, Place(cache.cache_dir, {path: before}))
+            catalog.amend(pin.of_files({path: file}), Place(cache.cache_dir, {path: before}))
     except OSError as exc:
         return Finding(pin, cache, path, "good", unrecorded=reason(exc))
     return Finding(pin, cache, path, "good")
@@ -217,7 +216,7 @@ def _in_the_way(catalog: Catalog, finding: Finding) -> Iterator[Path]:
     """Yield what the snapshot's file leads to, where that lies in the hub cache under the name of the good bytes."""
     link, file, cache = finding.file, finding.pin.files[finding.path], finding.cache
     etag = cache.etag(finding.pin.commit, finding.path)
-    if finding.state == "missing" and _spoiled(catalog, file, left := cache.blob(file.etag or file.sha256)):
+    if finding.state == "missing" and _spoiled(catalog, finding, left := cache.blob(file.etag or file.sha256)):
         # Its link is gone: one to this blob would be made, and make bad bytes visible again.
         etag = left.name
     if etag is not None and etag in (file.etag, file.sha256):
@@ -230,8 +229,11 @@ def _in_the_way(catalog: Catalog, finding: Finding) -> Iterator[Path]:
     yield link
 
 
-def _spoiled(catalog: Catalog, file: PinnedFile, blob: Path) -> bool:
-    return blob.is_file() and departure(catalog, file, hash_pinned(catalog, file, blob, Watch()), blob) is not None
+def _spoiled(catalog: Catalog, finding: Finding, blob: Path) -> bool:
+    if not blob.is_file():
+        return False
+    dag = hash_pinned(catalog, finding.pin.files[finding.path], blob, Watch())
+    return departure(catalog, finding.pin, finding.path, dag, blob) is not None
 
 
 def _note(
@@ -241,10 +243,8 @@ def _note(
     stats: Mapping[str, Stat],
     made: Iterable[str],
 ) -> None:
-    pin = dataclasses.replace(finding.pin, files=files)
-    resolver.catalog.amend(pin, Place(finding.cache.cache_dir, stats, frozenset(made)))
+    resolver.catalog.amend(finding.pin.of_files(files), Place(finding.cache.cache_dir, stats, frozenset(made)))
 
 
 def _adoption(resolver: Resolver, finding: Finding) -> Adoption:
-    pin = finding.pin
-    return Adoption(resolver.catalog, finding.cache, pin.repo, pin.commit, pin.repo_type)
+    return Adoption.of(resolver.catalog, finding.cache, finding.pin)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ class Ledger:
         self.counts: Counter[str] = Counter()
         self._served: OrderedDict[tuple[str, str, str], Served] = OrderedDict()
         self._warned: set[str] = set()
+        self._owed: OrderedDict[str, Callable[[], None]] = OrderedDict()
         # By text: the hash of a Path is Python code, in which threads change, and an OrderedDict does not bear that.
         self._judged: OrderedDict[str, tuple[object, bool]] = OrderedDict()
 
@@ -54,6 +56,17 @@ class Ledger:
         """Return what was noted of a file that looks like this; a big one is not hashed for every question."""
         known = self._judged.get(os.fspath(file))
         return known[1] if known is not None and known[0] == looks else None
+
+    def owe(self, file: Path, record: Callable[[], None]) -> None:
+        """Note what is to be recorded of a file, until it is."""
+        _keep(self._owed, os.fspath(file), record)
+
+    def pay(self, file: Path) -> None:
+        """Record what is owed of a file; where that raises it is owed still."""
+        record = self._owed.get(os.fspath(file))
+        if record is not None:
+            record()
+            self._owed.pop(os.fspath(file), None)
 
     def warn_once(self, subject: str, message: str, *args: object) -> None:
         """Warn about ``subject`` the first time only."""

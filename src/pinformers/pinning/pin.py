@@ -182,6 +182,10 @@ class Pin:
         """The CIDs under which inner blocks are kept for this pin."""
         return frozenset({file.cid for file in self.files.values()} | ({self.root_cid} if self.root_cid else set()))
 
+    def of_files(self, files: Mapping[str, PinnedFile]) -> Pin:
+        """Return what can be said of it by who knows but ``files``: nothing of the commit's other paths."""
+        return dataclasses.replace(self, files=files, others={}, listed=False, info=None)
+
     def directory(self) -> Directory:
         """Build the UnixFS folder of the pinned files; of a ``root_cid``, `folder_nodes` has the blocks instead."""
         entries = {path: Entry(CID.parse(file.cid), file.size, file.dag_size) for path, file in self.files.items()}

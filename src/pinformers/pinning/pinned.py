@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -64,7 +63,7 @@ class PinnedRepo:
         self.pin, self.cache, self.revision, self.holder = pin, cache, revision, holder
         self._means = means
         self._place: Place | None = None
-        self._adoption = Adoption(means.catalog, cache, pin.repo, pin.commit, pin.repo_type)
+        self._adoption = Adoption.of(means.catalog, cache, pin)
 
     @property
     def repo(self) -> str:
@@ -253,6 +252,7 @@ class PinnedRepo:
         if ahead is not None or state == "missing":
             return self._settled(path, ahead or self._bring_in(path, file, local, _unguarded), brought)
         if state == "here":
+            self._pay(path)
             return self._serve(path, "hub cache", "unchanged since it was hashed")
         if self._confirm(path, ()):
             return self._serve(path, "hub cache", "it was hashed and is what the pin says")
@@ -272,7 +272,7 @@ class PinnedRepo:
         if found is not None:
             with self._noted(str(self._means.catalog.state_dir)):
                 # Not of a pin that was removed while this was read.
-                pin = dataclasses.replace(self.pin, files={path: found[0]})
+                pin = self.pin.of_files({path: found[0]})
                 self._means.catalog.amend(pin, Place(self.cache.cache_dir, {path: found[1]}, frozenset(made)))
         return bool(ledger.verdict(target, looks))
 
@@ -305,7 +305,7 @@ class PinnedRepo:
         dag_path = self._means.catalog.dag_path(file.cid)
         try:
             fetch, record, runs = guard(chain.fetch), partial(self._record, path), guard(chain.run)
-            fetched = fetch_file(self.cache, self.pin, path, fetch, dag_path, record, runs)
+            fetched = fetch_file(self.cache, self.pin, path, fetch, dag_path, record, runs, self._note_made)
         except SourceError:
             if shut:
                 return Brought([], chain, shut)
@@ -325,8 +325,14 @@ class PinnedRepo:
     def _record(self, path: str, fetched: Fetched) -> None:
         if fetched.verified:
             self._means.ledger.judge(self.cache.file(self.commit, path), self._looks(path), True)
-            with self._noted(str(self._means.catalog.state_dir)):
-                self._adoption.record(path, fetched.file, fetched.made)
+            record = partial(self._adoption.record, path, fetched.file, fetched.made)
+            self._means.ledger.owe(self.cache.file(self.commit, path), record)
+            self._pay(path)
+
+    def _pay(self, path: str) -> None:
+        """Record a file that was brought; where the disk is full, again when it is next asked for."""
+        with self._noted(str(self._means.catalog.state_dir)):
+            self._means.ledger.pay(self.cache.file(self.commit, path))
 
     def _note_made(self, made: list[str]) -> None:
         with self._noted(str(self._means.catalog.state_dir)):

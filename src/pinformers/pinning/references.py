@@ -195,7 +195,8 @@ class References:
     def _pinned(self, cid: CID) -> Pin | None:
         repo, commit = repo_name(cid), commit_of(cid)
         pin = self._catalog.pin(repo, commit) or self._made.get(repo)
-        return pin if pin is not None and _ours(pin) else None
+        # One that is not listed was removed while a load brought files: it says no more than those.
+        return pin if pin is not None and _ours(pin) and pin.listed else None
 
     def _add(self, cid: CID, walk: Walk) -> Pin:
         pin = walk.pin(cid)

@@ -12,7 +12,7 @@ from pinformers._errors import PinError
 from pinformers.ipfs.cid import CID
 from pinformers.pinning.adoption import Adoption, Facts, Watch, keep_blocks, kept_blocks
 from pinformers.pinning.cache import STAGING, RepoCache
-from pinformers.pinning.checking import Finding, bytes_to_check, check, repair
+from pinformers.pinning.checking import Finding, bytes_to_check, check, check_file, repair
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.journal import drop
 from pinformers.pinning.pin import Pin
@@ -239,6 +239,18 @@ def test_a_pin_that_is_removed_while_its_files_are_read_stays_removed(resolver: 
     assert {finding.state for finding in check(resolver.catalog, theirs, remove)} == {"good"}
     assert list(resolver.catalog.pins()) == []
     assert resolver.catalog.places(theirs) == []
+
+
+def test_a_check_says_no_more_of_a_pin_than_it_has_read(resolver: Resolver, theirs: Pin) -> None:
+    """Removed and brought anew by a load, while a check had the whole of it in hand."""
+    held = dataclasses.replace(theirs, listed=True)
+    remove_pin(resolver.catalog, theirs)
+    again = resolver.catalog.add(theirs.of_files({"config.json": theirs.files["config.json"]}))
+    assert check_file(resolver.catalog, held, cache_of(resolver), "config.json").state == "good"
+    assert resolver.catalog.pin(REPO, theirs.commit) == again
+    cache_of(resolver).file(theirs.commit, "config.json").unlink()
+    repair(resolver, Finding(held, cache_of(resolver), "config.json", "missing"))
+    assert resolver.catalog.pin(REPO, theirs.commit) == again
 
 
 def test_a_record_that_cannot_be_written_stops_no_check(

@@ -16,6 +16,7 @@ from pin_rooms import REPO, MemorySource, fill_cache, make_resolver, write_folde
 from pinformers._composition import embedded
 from pinformers._errors import PinError
 from pinformers.ipfs import CID, V0_2015, Profile, hash_file, leaves, read_file, write_car
+from pinformers.ipfs.dagpb import parse_node
 from pinformers.pinning import adoption
 from pinformers.pinning.adoption import Adoption, Facts, Watch, kept_dag
 from pinformers.pinning.archive import export_model
@@ -24,7 +25,7 @@ from pinformers.pinning.catalog import Catalog
 from pinformers.pinning.checking import check, repair
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.lookup import Found, Lookup
-from pinformers.pinning.pin import Pin
+from pinformers.pinning.pin import Pin, PinnedFile
 from pinformers.pinning.pinned import PinnedRepo
 from pinformers.pinning.recorder import Job, Recorder
 from pinformers.pinning.resolver import Resolver
@@ -152,6 +153,34 @@ def test_what_the_hub_sent_is_recognised(
     confirm = Adoption(resolver.catalog, RepoCache(str(tmp_path / "hub"), REPO), REPO, commit).confirm
     assert {path: confirm(path) is not None for path in FILES} == dict.fromkeys(FILES, True)
     assert kept_dag(resolver.catalog, said.files[WEIGHTS])[0]
+
+
+@pytest.mark.parametrize("came", ["block by block", "by another way"])
+def test_without_its_blocks_a_file_cut_by_others_is_known_by_the_sha256_that_was_computed_here(
+    came: str, tmp_path: Path
+) -> None:
+    store = MemoryStore()
+    dag = store.add_file(FILES["other.bin"], Profile(chunk=1 << 18, width=174))
+    pin = Pin(REPO, "c" * 40, {"other.bin": PinnedFile(dag.size, str(dag.cid), 0, "")}, listed=True)
+    resolver = make_resolver(tmp_path)
+    leaves_of = (link.cid for link in parse_node(dag.cid, store(dag.cid)).links)
+    blocks = {cid: store(cid) for cid in (dag.cid, *leaves_of)}
+    held = resolver.bind(resolver.catalog.add(pin), "main", [MemorySource(blocks)])
+    target = held.cache.file(pin.commit, "other.bin")
+    if came == "block by block":
+        assert held.deliver(["other.bin"])
+        shutil.rmtree(resolver.catalog.state_dir / "dags")
+    else:
+        # Its sha256 is others' word alone.
+        said = dataclasses.replace(pin.files["other.bin"], sha256=dag.sha256)
+        resolver.catalog.add(pin.of_files({"other.bin": said}))
+        target.parent.mkdir(parents=True)
+        target.write_bytes(FILES["other.bin"])
+    os.utime(target.resolve(), (1, 1))
+    again = make_resolver(tmp_path)
+    known = again.catalog.pin(REPO, pin.commit)
+    assert known is not None and known.files["other.bin"].sha256 == dag.sha256
+    assert again.bind(known, "main", []).deliver(["other.bin"]) == (came == "block by block")
 
 
 def test_a_lie_about_the_size_of_its_blocks_misleads_nobody(

@@ -555,6 +555,19 @@ def test_removal_takes_the_blocks_of_its_folders_too(room: Room) -> None:
     assert not pinned.cache.file(pinned.commit, "config.json").exists()
 
 
+def test_what_comes_after_a_removal_is_the_cids_and_goes_with_the_next(v0: Room) -> None:
+    pinned = v0.refer()
+    catalog = v0.resolver.catalog
+    remove_pin(catalog, pinned.pin)
+    assert pinned.deliver(["config.json"])
+    left = catalog.pin(pinned.repo, pinned.commit)
+    assert left is not None and (left.origin, left.root_cid, left.listed) == ("ipfs", pinned.pin.root_cid, False)
+    again = v0.refer(resolver=v0.opened(v0.source))
+    assert bytes_of(again) == FILES
+    removal = remove_pin(catalog, again.pin)
+    assert removal.kept == {} and not again.cache.folder.exists()
+
+
 def test_the_model_card_says_what_the_hub_would(v0: Room) -> None:
     config = {"library_name": "transformers", "config": {"model_type": "bert"}}
     assert v0.refer().info == {"pipeline_tag": "fill-mask", **config}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable
@@ -10,12 +11,15 @@ from typing import IO
 import pytest
 
 from hub_stub import HubStub
-from pin_rooms import FILES, REPO, fill_cache, make_resolver, tree, write_folder
+from pin_rooms import FILES, REPO, MemorySource, fill_cache, make_resolver, pinned, tree, write_folder
 from pinformers._errors import PinError
+from pinformers.ipfs.cid import CID
 from pinformers.pinning.adoption import Adoption, Facts, Watch
 from pinformers.pinning.cache import PART, STAGING, RepoCache
+from pinformers.pinning.catalog import Catalog, Place
 from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.pin import Pin
+from pinformers.pinning.pinned import PinnedRepo
 from pinformers.pinning.recorder import Job
 from pinformers.pinning.records import lock, write_json
 from pinformers.pinning.removal import Removal, remove_pin, remove_place
@@ -223,3 +227,91 @@ def test_nothing_goes_where_the_records_cannot(
     monkeypatch.setattr(tempfile, "TemporaryFile", failing(errno.ENOSPC))
     remove(resolver, pin)
     assert files_below(tmp_path / "hub") == []
+
+
+SMALL = {name: name.encode() for name in ("config.json", "merges.txt", "tokenizer.json", "vocab.txt")}
+ENTRIES = {
+    name: pinned(content, size=len(content), blob_id=hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest())
+    for name, content in SMALL.items()
+}
+LISTED = Pin(REPO, "c" * 40, ENTRIES, listed=True, info={"tags": ["x"]})
+BLOCKS = {CID.parse(ENTRIES[name].cid): content for name, content in SMALL.items()}
+
+
+class Removing(MemorySource):
+    """A source beside whose answer somebody calls `pinformers rm`."""
+
+    def block(self, cid: CID) -> bytes:
+        if (pin := self.catalog.pin(REPO, "c" * 40)) is not None:
+            remove_pin(self.catalog, pin)
+        return super().block(cid)
+
+    catalog: Catalog
+
+
+def load(folder: Path, pin: Pin, source: MemorySource) -> PinnedRepo:
+    """Return the pin in a process of its own."""
+    return make_resolver(folder).bind(pin, "main", [source])
+
+
+@pytest.mark.parametrize("loads", [1, 2])
+def test_a_pin_that_is_removed_during_a_load_is_never_again_complete(loads: int, tmp_path: Path) -> None:
+    source, catalog = Removing(BLOCKS), make_resolver(tmp_path).catalog
+    source.catalog = catalog
+    catalog.add(LISTED)
+    one = load(tmp_path, LISTED, source)
+    two = one if loads == 1 else load(tmp_path, LISTED, source)
+    theirs = one.cache.file(LISTED.commit, "config.json")
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(SMALL["config.json"])
+    assert one.deliver(["merges.txt"]) and two.deliver(["config.json"])
+    pin = make_resolver(tmp_path).catalog.pin(REPO, LISTED.commit)
+    assert pin is not None
+    assert (set(pin.files), pin.listed, pin.info) == ({"config.json", "merges.txt"}, False, None)
+    assert load(tmp_path, pin, MemorySource({})).has("vocab.txt") is None
+    # And what came all the same has an owner.
+    assert set(remove_pin(make_resolver(tmp_path).catalog, pin).kept) == {theirs}
+    assert files_below(tmp_path / "hub") == [theirs.relative_to(tmp_path / "hub").as_posix()]
+
+
+def test_a_file_that_comes_after_the_removal_is_one_of_the_pin_that_was(tmp_path: Path) -> None:
+    source, catalog = Removing(BLOCKS), make_resolver(tmp_path).catalog
+    source.catalog = catalog
+    was = Pin(REPO, "c" * 40, ENTRIES, listed=True, origin="folder", pinned_at="2026-01-01T00:00:00Z", learned="theirs")
+    catalog.add(was)
+    assert load(tmp_path, was, source).deliver(["merges.txt"])
+    pin = make_resolver(tmp_path).catalog.pin(REPO, was.commit)
+    assert pin == was.of_files({"merges.txt": ENTRIES["merges.txt"]})
+
+
+@pytest.mark.parametrize("recorded", ["nothing", "another file"])
+def test_after_a_removal_a_changed_file_is_still_not_what_the_pin_says(recorded: str, tmp_path: Path) -> None:
+    held = load(tmp_path, LISTED, MemorySource(BLOCKS))
+    if recorded == "another file":
+        make_resolver(tmp_path).catalog.add(LISTED.of_files({"merges.txt": ENTRIES["merges.txt"]}))
+    changed = held.cache.file(LISTED.commit, "config.json")
+    changed.parent.mkdir(parents=True)
+    changed.write_bytes(b"somebody's")
+    assert not held.deliver(["config.json"])
+
+
+def test_what_a_full_disk_kept_from_the_record_is_recorded_when_the_file_is_next_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = make_resolver(tmp_path).catalog
+    catalog.add(LISTED)
+    resolver = make_resolver(tmp_path)
+
+    def full(*_: object) -> Pin:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Catalog, "add", full)
+        for _ in "12":
+            assert resolver.bind(LISTED, "main", [MemorySource(BLOCKS)]).deliver(["vocab.txt"])
+    assert catalog.place(LISTED, resolver.default_cache) == Place(resolver.default_cache)
+    assert resolver.bind(LISTED, "main", []).deliver(["vocab.txt"])
+    assert set(catalog.place(LISTED, resolver.default_cache).files) == {"vocab.txt"}
+    remove_pin(catalog, LISTED)
+    # What is not of the file itself is owed by nobody: a ref, a listing.
+    assert [name for name in files_below(tmp_path / "hub") if "/snapshots/" in name or "/blobs/" in name] == []
