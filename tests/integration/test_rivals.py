@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from environment import clean_env
 from ipfs_data import MemoryStore
 from pinformers.ipfs import CID
 from pinformers.pinning.ahead import WINDOW
+from pinformers.pinning.cache import PART
 
 pytestmark = pytest.mark.torch
 MIB = 1 << 20
@@ -96,6 +98,11 @@ class Room:
         return (path for path in found if path.is_file())
 
 
+    def parts(self) -> Iterator[Path]:
+        """What lies there of files that are on their way."""
+        return (self.place / "home" / "hf" / "hub").glob(f"models--*/blobs/*{PART}")
+
+
 @pytest.fixture
 def room(tmp_path: Path, checkpoints: Path) -> Room:
     return Room(tmp_path, checkpoints / "bert")
@@ -138,9 +145,12 @@ def test_ctrl_c_in_a_download_and_again(room: Room) -> None:
     with BadGateway(stalls_at_the_13th, room.store) as gateway:
         worker = room.worker(gateway)
         room.start.touch()
-        # So many are ahead of the 12th, which is here then.
         for _ in range(WINDOW):
             assert stalled.acquire(timeout=30)
+        # Those before may still be on their way into the file.
+        until = time.monotonic() + 30
+        while max((part.stat().st_size for part in room.parts()), default=0) < 11 * MIB and time.monotonic() < until:
+            time.sleep(0.05)
         worker.send_signal(signal.SIGINT)
         _, error = worker.communicate(timeout=60)
         assert worker.returncode != 0
