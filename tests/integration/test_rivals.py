@@ -97,7 +97,6 @@ class Room:
         found = (self.place / "home" / "hf" / "hub").glob("models--*/snapshots/*/*")
         return (path for path in found if path.is_file())
 
-
     def parts(self) -> Iterator[Path]:
         """What lies there of files that are on their way."""
         return (self.place / "home" / "hf" / "hub").glob(f"models--*/blobs/*{PART}")
