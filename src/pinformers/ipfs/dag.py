@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from pinformers._errors import BadBlock, BlockMismatch
 from pinformers.ipfs.cid import CID, IDENTITY, RAW
@@ -149,6 +150,19 @@ def read_leaf(leaf: Leaf, fetch: Fetch, *, verified: bool = False) -> bytes:
     if len(piece) != leaf.size:
         raise BadBlock(str(leaf.cid), f"it holds {len(piece)} bytes and the node above it says {leaf.size}")
     return piece
+
+
+def read_run(run: Run, stream: BinaryIO) -> Iterator[tuple[CID, bytes]]:
+    """Read the verified leaves of a run out of a stream of the file's bytes, and then its end.
+
+    Raises BlockMismatch, or BadCID, for the first that is not what the stream has.
+    """
+    for leaf in run.leaves:
+        piece = stream.read(leaf.size)
+        leaf.cid.verify(piece)
+        yield leaf.cid, piece
+    # A connection whose answer was not read to its end is of no more use.
+    stream.read(1)
 
 
 def list_directory(root: CID, fetch: Fetch) -> dict[str, Link]:

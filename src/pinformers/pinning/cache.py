@@ -35,8 +35,8 @@ _TREE_FORMAT = 1
 _TREE_KEYS = ("size", "blob_id", "lfs_sha256", "lfs_size", "xet_hash")
 
 
-def _nobody(_: list[str]) -> None:
-    return
+def nobody(_: object) -> None:
+    """Be told, and do nothing."""
 
 
 @functools.lru_cache(maxsize=64)
@@ -136,10 +136,14 @@ class RepoCache:
         write_bytes(path, commit.encode())
         return self._made(path)
 
+    def has_tree(self, commit: str) -> bool:
+        """Whether a listing of the commit lies there."""
+        return self._tree_path(commit).exists()
+
     def add_tree(self, commit: str, listing: Mapping[str, Mapping[str, Any]]) -> list[str]:
         """Leave the listing that ``snapshot_download`` would have left, where every entry is known."""
         path = self._tree_path(commit)
-        if path.exists() or not all("size" in entry and "blob_id" in entry for entry in listing.values()):
+        if self.has_tree(commit) or not all("size" in entry and "blob_id" in entry for entry in listing.values()):
             return []
         # To the byte what huggingface_hub writes (_tree_cache.py): one line a field, in its order.
         files = {
@@ -154,8 +158,8 @@ class RepoCache:
         path: str,
         etag: str,
         fill: Fill,
-        placed: Told = _nobody,
-        coming: Told = _nobody,
+        placed: Told = nobody,
+        coming: Told = nobody,
     ) -> list[str]:
         """Put a file in place: ``fill`` writes it, verified, into a private staging file that is then renamed.
 

@@ -107,16 +107,14 @@ class Catalog:
 
     def add(self, pin: Pin, place: Place | None = None) -> Pin:
         """Record ``pin`` and ``place`` joined with what is known of them; return the pin as it now stands."""
-        noted = self._append(self._known(pin), pin, place)
-        if noted is not None:
+        if (noted := self._append(pin, place)) is not None:
             return noted
         with self._turn(pin):
             return self._join(self._known(pin), pin, place)
 
     def amend(self, pin: Pin, place: Place | None = None) -> Pin | None:
         """Like ``add``, where the pin is still recorded; None where it was removed meanwhile, and stays so."""
-        noted = self._append(self._known(pin), pin, place)
-        if noted is not None:
+        if (noted := self._append(pin, place)) is not None:
             return noted
         with self._turn(pin):
             known = self._known(pin)
@@ -125,8 +123,9 @@ class Catalog:
     def _known(self, pin: Pin) -> Pin | None:
         return self.pin(pin.repo, pin.commit, pin.repo_type)
 
-    def _append(self, known: Pin | None, pin: Pin, place: Place | None) -> Pin | None:
+    def _append(self, pin: Pin, place: Place | None) -> Pin | None:
         """Note what is new in the journals alone; None where a record has to be written."""
+        known = self._known(pin)
         if known is None or not only_files(known, pin):
             return None
         merged = merge(known, pin)

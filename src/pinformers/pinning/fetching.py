@@ -20,7 +20,7 @@ from pinformers.ipfs.cid import CID, DAG_PB, IDENTITY, RAW, Block
 from pinformers.ipfs.dag import Fetch, Runs, known_leaves, leaf_block, read_parts
 from pinformers.ipfs.dagpb import parse_node
 from pinformers.pinning.ahead import Ahead
-from pinformers.pinning.cache import RepoCache, Told, check_room
+from pinformers.pinning.cache import RepoCache, Told, check_room, nobody
 from pinformers.pinning.pin import Pin, PinnedFile
 from pinformers.pinning.records import sync, write_bytes
 from pinformers.sources.workers import Workers
@@ -48,19 +48,15 @@ class Fetched:
 Placed = Callable[[Fetched], None]
 
 
-def _nobody(_: object) -> None:
-    return
-
-
 def fetch_file(
     cache: RepoCache,
     pin: Pin,
     path: str,
     fetch: Fetch,
     dag_path: Path,
-    placed: Placed = _nobody,
+    placed: Placed = nobody,
     runs: Runs | None = None,
-    coming: Told = _nobody,
+    coming: Told = nobody,
 ) -> Fetched:
     """Put a pinned file in place out of verified blocks, and its inner blocks at ``dag_path``.
 
@@ -72,13 +68,13 @@ def fetch_file(
     return _put(cache, pin, path, one, placed, coming)
 
 
-def copy_file(cache: RepoCache, pin: Pin, path: str, source: Path, placed: Placed = _nobody) -> Fetched:
+def copy_file(cache: RepoCache, pin: Pin, path: str, source: Path, placed: Placed = nobody) -> Fetched:
     """Put a pinned file in place out of ``source``; raises PinError where that holds other bytes, and OSError."""
     return _put(cache, pin, path, _FileCopy(pin.files[path], source), placed)
 
 
 def _put(
-    cache: RepoCache, pin: Pin, path: str, one: _FileFetch | _FileCopy, placed: Placed, coming: Told = _nobody
+    cache: RepoCache, pin: Pin, path: str, one: _FileFetch | _FileCopy, placed: Placed, coming: Told = nobody
 ) -> Fetched:
     def fetched(made: list[str]) -> Fetched:
         written = any(name.startswith("blobs/") or name == f"snapshots/{pin.commit}/{path}" for name in made)

@@ -66,10 +66,11 @@ def append(record: Path, change: Mapping[str, Any]) -> bool:
     """
     # It begins a line also where a crash has left half of one.
     line = f"\n{json.dumps(change)}\n".encode()
-    whole, journal = signature(record), journals_of(record)[0]
-    if whole is None or (signature(journal) or (0,))[0] + len(line) > whole[0] + SLACK:
+    journal = journals_of(record)[0]
+    whole, so_far = signature(record), signature(journal)
+    if whole is None or (so_far or (0,))[0] + len(line) > whole[0] + SLACK:
         return False
-    if os.path.exists(journal) and not os.path.isfile(journal):
+    if so_far is None and os.path.exists(journal):
         # A pipe would be waited for; a fold clears it away.
         return False
     try:

@@ -61,6 +61,11 @@ class Ledger:
         """Note what is to be recorded of a file, until it is."""
         _keep(self._owed, os.fspath(file), record)
 
+    @property
+    def owes(self) -> bool:
+        """Whether anything is owed: a hit asks."""
+        return bool(self._owed)
+
     def pay(self, file: Path) -> None:
         """Record what is owed of a file; where that raises it is owed still."""
         record = self._owed.get(os.fspath(file))

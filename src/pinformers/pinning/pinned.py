@@ -147,7 +147,7 @@ class PinnedRepo:
         with self._noted(self.cache.cache_dir):
             left += self.cache.add_ref(self.revision, self.commit, ours=ours)
             # Not even built where it lies there: files that come one by one would cost the square.
-            listing = None if os.path.exists(self.cache.folder / f"trees/{self.commit}.json") else self.listing
+            listing = None if self.cache.has_tree(self.commit) else self.listing
             left += self.cache.add_tree(self.commit, listing) if listing is not None else []
         self._note_made(left)
         if self._means.brought is not None:
@@ -252,7 +252,8 @@ class PinnedRepo:
         if ahead is not None or state == "missing":
             return self._settled(path, ahead or self._bring_in(path, file, local, _unguarded), brought)
         if state == "here":
-            self._pay(path)
+            if self._means.ledger.owes:
+                self._pay(path)
             return self._serve(path, "hub cache", "unchanged since it was hashed")
         if self._confirm(path, ()):
             return self._serve(path, "hub cache", "it was hashed and is what the pin says")

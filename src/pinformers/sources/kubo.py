@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pinformers._errors import BlockMismatch, BlockNotFound, SourceError, SourceUnavailable
 from pinformers.ipfs.car import append_car, write_car
 from pinformers.ipfs.cid import CID, IDENTITY, Block
-from pinformers.ipfs.dag import Run
+from pinformers.ipfs.dag import Run, read_run
 from pinformers.ipfs.dagpb import MAX_BLOCK
 from pinformers.ipfs.layout import UNIXFS_V1_2025
 from pinformers.sources.kubo_rpc import NAME, Rpc, is_json
@@ -120,14 +120,14 @@ class KuboNode:
             # As for has(): a file of its filestore that moved.
             raise BlockNotFound(NAME, exc.reason) from exc
 
-    def leaves(self, run: Run, *, timeout: float) -> Iterator[bytes]:
-        """Yield what its repo says are the leaves of a run, in order; ``timeout`` is for each wait, in seconds."""
+    def run(self, run: Run, *, timeout: float) -> Iterator[tuple[CID, bytes]]:
+        """Yield the verified leaves of a run out of its repo; ``timeout`` is for each wait, in seconds.
+
+        Raises BlockMismatch where its repo has other bytes.
+        """
         options = {"arg": run.node, "offset": run.first, "length": run.last + 1 - run.first, "offline": True}
         with self._rpc.stream("cat", wait=timeout, **options) as body:
-            for leaf in run.leaves:
-                yield body.read(leaf.size)
-            # The end, without which the connection is of no more use.
-            body.read(1)
+            yield from read_run(run, body)
 
     def import_car(self, blocks: Iterable[Block], roots: Sequence[CID]) -> None:
         """Store blocks as they come, and pin nothing."""
@@ -261,9 +261,7 @@ class KuboSource:
         if not self._delivers or time.monotonic() < max(self._alone_until, self._away[0]):
             return
         try:
-            for leaf, piece in zip(run.leaves, self._node.leaves(run, timeout=self._node_timeout), strict=True):
-                leaf.cid.verify(piece)
-                yield leaf.cid, piece
+            yield from self._node.run(run, timeout=self._node_timeout)
         except (SourceError, BlockMismatch) as exc:
             # Each is asked for by itself next, in the swarm too, and the daemon is judged by that.
             self._alone_until = time.monotonic() + PAUSE

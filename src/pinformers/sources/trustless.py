@@ -13,7 +13,7 @@ from urllib3 import BaseHTTPResponse, HTTPResponse
 from pinformers._errors import BadCar, BadCID, BlockMismatch, Refusal
 from pinformers.ipfs.car import read_car
 from pinformers.ipfs.cid import CID, Block
-from pinformers.ipfs.dag import Run
+from pinformers.ipfs.dag import Run, read_run
 from pinformers.ipfs.dagpb import MAX_BLOCK
 from pinformers.sources.http import Address, Connections, Exchange, discard, mapped
 from pinformers.sources.patience import Body, end_at
@@ -114,18 +114,12 @@ class Gateway:
     def _read_leaves(self, run: Run, answer: BaseHTTPResponse) -> Iterator[tuple[CID, bytes]]:
         with answer, mapped(self.url):
             end_at(answer, time.monotonic() + _RUN_TIME)
-            body = io.BufferedReader(Body(answer), 1 << 16)
-            for leaf in run.leaves:
-                piece = body.read(leaf.size)
-                try:
-                    leaf.cid.verify(piece)
-                except (BadCID, BlockMismatch) as exc:
-                    # It has promised no block, so this is no lie about one.
-                    self._ranges = False
-                    raise Refusal(self.url, f"the range of bytes that it sent is not the block {leaf.cid}") from exc
-                yield leaf.cid, piece
-            # The end, without which the connection is of no more use.
-            body.read(1)
+            try:
+                yield from read_run(run, cast(BinaryIO, io.BufferedReader(Body(answer), 1 << 16)))
+            except (BadCID, BlockMismatch) as exc:
+                # It has promised no block, so this is no lie about one.
+                self._ranges = False
+                raise Refusal(self.url, f"the range of bytes that it sent is no such block ({exc})") from exc
 
     def _raw_block(self, cid: CID, connections: Connections, exchange: Exchange) -> bytes:
         answer = self._open(f"{cid}?format=raw", {"Accept": RAW_TYPE}, connections, exchange)
