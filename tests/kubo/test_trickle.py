@@ -17,6 +17,7 @@ from pinformers._composition import embedded
 from pinformers.ipfs import CID, leaves
 from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.archive import export_model
+from pinformers.pinning.pin import Pin
 from pinformers.pinning.publishing import publish
 from pinformers.pinning.references import ReferredRepo
 from pinformers.pinning.resolver import Resolver
@@ -70,4 +71,4 @@ def test_they_are_published(room: Room, start_daemon: Start, tmp_path: Path) -> 
 def test_a_file_that_was_touched_is_still_what_was_pinned(room: Room) -> None:
     repo = room.repo
     os.utime(repo.cache.file(repo.commit, "big.bin"), ns=(1, 1))
-    assert Adoption(room.resolver.catalog, repo.cache, repo.repo, repo.commit).confirm("big.bin") is not None
+    assert Adoption(room.resolver.catalog, repo.cache, Pin(repo.repo, repo.commit)).confirm("big.bin") is not None

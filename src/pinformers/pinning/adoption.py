@@ -89,26 +89,13 @@ class Batch:
 
 
 class Adoption:
-    """Adopt one commit in one hub cache; ``chunking`` is for files that no pin names yet."""
+    """Adopt one commit in one hub cache; ``chunking`` is for files that no pin names yet.
 
-    def __init__(
-        self,
-        catalog: Catalog,
-        cache: RepoCache,
-        repo: str,
-        commit: str,
-        repo_type: str = "model",
-        chunking: Chunking = "fixed",
-    ) -> None:
-        self._catalog, self._cache, self._chunking = catalog, cache, chunking
-        self._pin = Pin(repo=repo, commit=commit, repo_type=repo_type)
+    ``pin`` says which commit, and what is known of it: it counts where it was not recorded, or `rm` removed it.
+    """
 
-    @classmethod
-    def of(cls, catalog: Catalog, cache: RepoCache, pin: Pin) -> Adoption:
-        """Adopt for a pin that is known: it is what it is also where it was not recorded, or `rm` removed it."""
-        adoption = cls(catalog, cache, pin.repo, pin.commit, pin.repo_type)
-        adoption._pin = pin
-        return adoption
+    def __init__(self, catalog: Catalog, cache: RepoCache, pin: Pin, chunking: Chunking = "fixed") -> None:
+        self._catalog, self._cache, self._pin, self._chunking = catalog, cache, pin, chunking
 
     def pending(self) -> list[tuple[str, int]]:
         """Return the files that are here and not recorded as they are, with their sizes in bytes."""

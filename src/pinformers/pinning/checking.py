@@ -247,4 +247,4 @@ def _note(
 
 
 def _adoption(resolver: Resolver, finding: Finding) -> Adoption:
-    return Adoption.of(resolver.catalog, finding.cache, finding.pin)
+    return Adoption(resolver.catalog, finding.cache, finding.pin)

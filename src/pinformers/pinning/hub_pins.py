@@ -69,7 +69,7 @@ def pin_model(resolver: Resolver, wanted: Wanted, begin: Callable[[int], Callabl
     check_revision(wanted.revision)
     here = None if wanted.update else _here(resolver, cache, wanted)
     found = _Found(here) if here is not None else _have(resolver, cache, wanted)
-    adoption = Adoption(resolver.catalog, cache, wanted.repo, found.commit)
+    adoption = Adoption(resolver.catalog, cache, Pin(wanted.repo, found.commit))
     watch = Watch(begin(sum(size for _, size in adoption.pending())))
     seen = (resolver.catalog.ref(wanted.repo, wanted.revision), read_ref(cache.ref_path(wanted.revision)))
     revisions = {} if wanted.revision == found.commit else {wanted.revision: after(*seen)}

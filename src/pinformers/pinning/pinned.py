@@ -63,7 +63,7 @@ class PinnedRepo:
         self.pin, self.cache, self.revision, self.holder = pin, cache, revision, holder
         self._means = means
         self._place: Place | None = None
-        self._adoption = Adoption.of(means.catalog, cache, pin)
+        self._adoption = Adoption(means.catalog, cache, pin)
 
     @property
     def repo(self) -> str:

@@ -374,7 +374,7 @@ def _snapshot(job: Job) -> Path:
 
 
 def _adoption(catalog: Catalog, job: Job, chunking: Chunking = "fixed") -> Adoption:
-    return Adoption(catalog, _cache(job), job.repo, job.commit, job.repo_type, chunking)
+    return Adoption(catalog, _cache(job), Pin(job.repo, job.commit, repo_type=job.repo_type), chunking)
 
 
 def _read_job(path: Path) -> Job | None:

@@ -25,7 +25,7 @@ from pinformers.pinning.resolver import Resolver
 def adopt(resolver: Resolver, commit: str, facts: Facts | None = None, watch: Watch | None = None) -> Pin:
     cache = RepoCache(resolver.default_cache, REPO)
     resolver.catalog.set_ref(REPO, "main", commit)
-    return Adoption(resolver.catalog, cache, REPO, commit).run(facts or Facts(), watch or Watch())
+    return Adoption(resolver.catalog, cache, Pin(REPO, commit)).run(facts or Facts(), watch or Watch())
 
 
 def test_a_downloaded_model_is_pinned_without_a_request_or_a_copied_byte(hub: HubStub, tmp_path: Path) -> None:

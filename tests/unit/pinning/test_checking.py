@@ -44,7 +44,7 @@ def theirs(resolver: Resolver, hub: HubStub, tmp_path: Path, monkeypatch: pytest
     for module in ("constants", "file_download"):
         monkeypatch.setattr(f"huggingface_hub.{module}.HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
     commit = fill_cache(hub, tmp_path / "hub")
-    return Adoption(resolver.catalog, cache_of(resolver), REPO, commit).run(Facts(), Watch())
+    return Adoption(resolver.catalog, cache_of(resolver), Pin(REPO, commit)).run(Facts(), Watch())
 
 
 def cache_of(resolver: Resolver) -> RepoCache:

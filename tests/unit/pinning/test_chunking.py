@@ -150,7 +150,7 @@ def test_what_the_hub_sent_is_recognised(
     resolver.catalog.add(said)
     if dags == "lost":
         shutil.rmtree(resolver.catalog.state_dir / "dags")
-    confirm = Adoption(resolver.catalog, RepoCache(str(tmp_path / "hub"), REPO), REPO, commit).confirm
+    confirm = Adoption(resolver.catalog, RepoCache(str(tmp_path / "hub"), REPO), Pin(REPO, commit)).confirm
     assert {path: confirm(path) is not None for path in FILES} == dict.fromkeys(FILES, True)
     assert kept_dag(resolver.catalog, said.files[WEIGHTS])[0]
 
@@ -191,7 +191,7 @@ def test_a_lie_about_the_size_of_its_blocks_misleads_nobody(
     said = dataclasses.replace(pinned.pin.files[WEIGHTS], dag_size=0)
     shutil.rmtree(resolver.catalog.state_dir / "dags")
     resolver.catalog.add(Pin(REPO, commit, {WEIGHTS: said}))
-    assert Adoption(resolver.catalog, cache, REPO, commit).confirm(WEIGHTS) is not None
+    assert Adoption(resolver.catalog, cache, Pin(REPO, commit)).confirm(WEIGHTS) is not None
     assert kept_dag(resolver.catalog, said)[0]
 
 
@@ -206,7 +206,7 @@ def test_recording_beside_a_load_cuts_as_the_setting_says(hub: HubStub, tmp_path
         recorder.close()
     pin = catalog.pin(REPO, commit)
     assert pin is not None and pin.files[WEIGHTS].cid == cids["tensors"]
-    again = Adoption(catalog, RepoCache(str(tmp_path / "hub"), REPO), REPO, commit).run(Facts(), Watch())
+    again = Adoption(catalog, RepoCache(str(tmp_path / "hub"), REPO), Pin(REPO, commit)).run(Facts(), Watch())
     assert again.files[WEIGHTS].cid == cids["tensors"]
 
 

@@ -152,7 +152,7 @@ def test_a_malformed_tree_is_no_listing(hub: HubStub, resolver: Resolver, tmp_pa
     files = entry if isinstance(entry, dict) else {"config.json": entry}
     trees.write_text(json.dumps({"format_version": 1, "files": files}))
     assert cache.tree(commit) is None
-    pin = Adoption(resolver.catalog, cache, REPO, commit).run(Facts(), Watch())
+    pin = Adoption(resolver.catalog, cache, Pin(REPO, commit)).run(Facts(), Watch())
     assert set(pin.files) == set(FILES)
 
 
@@ -162,7 +162,7 @@ def test_a_file_that_the_listing_does_not_have_is_not_of_the_model(
     commit = fill_cache(hub, tmp_path / "hub")
     cache = RepoCache(str(tmp_path / "hub"), REPO)
     cache.file(commit, "planted.py").write_text("import os")
-    pin = Adoption(resolver.catalog, cache, REPO, commit).run(Facts({path: {} for path in FILES}), Watch())
+    pin = Adoption(resolver.catalog, cache, Pin(REPO, commit)).run(Facts({path: {} for path in FILES}), Watch())
     assert set(pin.files) == set(FILES)
     assert "planted.py" in caplog.text
 
@@ -371,7 +371,7 @@ def test_many_small_files_are_recorded_together(
     written: list[object] = []
     add = Catalog.add
     monkeypatch.setattr(Catalog, "add", lambda self, *a: written.append(a) or add(self, *a))
-    pin = Adoption(resolver.catalog, cache, REPO, "c" * 40).run(Facts(), Watch())
+    pin = Adoption(resolver.catalog, cache, Pin(REPO, "c" * 40)).run(Facts(), Watch())
     assert len(pin.files) == 300
     assert len(written) < 30
 

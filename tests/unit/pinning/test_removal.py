@@ -66,7 +66,7 @@ def test_what_the_hub_client_wrote_stays_to_the_byte(hub: HubStub, tmp_path: Pat
     commit = fill_cache(hub, tmp_path / "hub")
     resolver = make_resolver(tmp_path)
     cache = RepoCache(resolver.default_cache, REPO)
-    pin = Adoption(resolver.catalog, cache, REPO, commit).run(Facts(), Watch())
+    pin = Adoption(resolver.catalog, cache, Pin(REPO, commit)).run(Facts(), Watch())
     before = tree(tmp_path / "hub")
     removal = remove(resolver, pin)
     assert {name: what for name, what in tree(tmp_path / "hub").items() if not name.startswith(".locks")} == {
