@@ -6,9 +6,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pinformers._errors import PinError, PinformersError, SourceUnavailable
 from pinformers._settings import Settings
@@ -38,8 +37,7 @@ def kubo_node(settings: Settings, stop: Callable[[], bool] = lambda: False) -> K
     return KuboNode(settings.kubo_api, token=settings.kubo_token, ca_bundle=settings.ca_bundle, stop=stop)
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
+class _Opened(NamedTuple):
     """A shelf that is opened when it is asked: settings that it cannot use are its failure, not the load's."""
 
     shelf: Callable[[], Shelf]

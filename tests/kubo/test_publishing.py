@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -97,7 +96,7 @@ def test_a_pin_that_grew_replaces_its_older_self(start_daemon: Start, tmp_path: 
     kubo = start_daemon()
     room = Room(tmp_path / "home")
     node, pin = KuboNode(kubo.multiaddr), room.pinned.pin
-    part = dataclasses.replace(pin, files={"config.json": pin.files["config.json"]})
+    part = pin._replace(files={"config.json": pin.files["config.json"]})
     publish(room.resolver.catalog, part, node)
     publish(room.resolver.catalog, pin, node)
     assert [str(cid) for cid in node.pins(REPO)] == [room.root]
@@ -180,7 +179,7 @@ def test_what_is_removed_is_taken_back_from_the_daemon(start_daemon: Start, tmp_
     catalog, pin, node = room.resolver.catalog, room.pinned.pin, KuboNode(kubo.multiaddr)
     publish(catalog, pin, node)
     withdrawal = Withdrawal(catalog, pin)
-    assert not Withdrawal(catalog, dataclasses.replace(pin, commit="f" * 40)).carry_out(node)
+    assert not Withdrawal(catalog, pin._replace(commit="f" * 40)).carry_out(node)
     remove_pin(catalog, pin)
     assert withdrawal.carry_out(node)
     assert node.pins(REPO) == {}
@@ -207,7 +206,7 @@ def test_what_another_machine_keeps_of_the_same_commit_stays(start_daemon: Start
     publish(full.resolver.catalog, full.pinned.pin, node)
     for paths in (["config.json"], ["config.json", "sub/vocab.txt"]):
         files = {path: full.pinned.pin.files[path] for path in paths}
-        done = publish(part.resolver.catalog, dataclasses.replace(part.pinned.pin, files=files), node)
+        done = publish(part.resolver.catalog, part.pinned.pin._replace(files=files), node)
         assert {str(cid) for cid in node.pins(REPO)} == {full.root, done.root}
     withdrawal = Withdrawal(part.resolver.catalog, part.pinned.pin)
     remove_pin(part.resolver.catalog, part.pinned.pin)

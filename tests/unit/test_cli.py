@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -406,7 +405,7 @@ def test_rm_of_one_of_two_names_forgets_the_name_only(cli: Run, model: str, tmp_
 def test_rm_of_a_name_of_a_data_set_leaves_the_model_of_that_name_alone(cli: Run, tmp_path: Path) -> None:
     catalog = Catalog(tmp_path / "pinformers")
     for repo_type in ("model", "dataset"):
-        pin = catalog.add(dataclasses.replace(PIN, repo_type=repo_type))
+        pin = catalog.add(PIN._replace(repo_type=repo_type))
         for revision in ("main", "v1"):
             catalog.set_ref(pin.repo, revision, pin.commit, repo_type)
     said = cli("rm", f"datasets/{REPO}", "--revision", "v1").stdout

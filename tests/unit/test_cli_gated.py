@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -30,8 +29,8 @@ def pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pin:
         (place,) = resolver.catalog.places(found)
         resolver.catalog.place_path(found, place.cache_dir).unlink()
         record.unlink()
-        hub = dataclasses.replace(found, origin="hub", info=info or None)
-        resolver.catalog.add(hub, dataclasses.replace(place, made=frozenset()))
+        hub = found._replace(origin="hub", info=info or None)
+        resolver.catalog.add(hub, place._replace(made=frozenset()))
 
     return made
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections.abc import Callable
@@ -54,7 +53,7 @@ def states(*arguments: str, code: int = 0) -> dict[str, Any]:
 def another(resolver: Resolver, repo: str, revision: str | None = "main", **changes: Any) -> Pin:
     """Record a pin of a small model."""
     pin = Pin(repo, "c" * 40, {"config.json": pinned(b"{}", size=2, blob_id="9" * 40)}, listed=True)
-    pin = resolver.catalog.add(dataclasses.replace(pin, **changes))
+    pin = resolver.catalog.add(pin._replace(**changes))
     if revision is not None:
         resolver.catalog.set_ref(repo, revision, pin.commit)
     return pin
@@ -72,7 +71,7 @@ def test_the_first_lockfile_holds_all_that_is_pinned(project: Path, resolver: Re
     ]
     assert text.endswith(f"{project / NAME} was written.\n")
     found = read_lock(project / NAME)
-    assert found.find(REPO) == dataclasses.replace(model, pinned_at="")
+    assert found.find(REPO) == model._replace(pinned_at="")
     assert set(found.pins) == {("org/by-commit", "c" * 40), (REPO, "main"), ("org/other", "v1")}
 
 
@@ -177,20 +176,20 @@ def test_check_of_a_pin_that_is_not_whole_compares_what_is_there(project: Path, 
     lock()
     resolver.catalog.remove(model)
     one = {"config.json": model.files["config.json"]}
-    part = dataclasses.replace(model, files=one, listed=False)
+    part = model._replace(files=one, listed=False)
     resolver.catalog.add(part)
     assert f"{REPO}@main: 1 of 4 files are pinned here and agree." in lock("--check").stdout
     assert states("--check") == {f"{REPO}@main": "partly"}
     assert "may have more files than are pinned" in lock(code=1).stderr
     resolver.catalog.remove(part)
-    resolver.catalog.add(dataclasses.replace(part, files={"config.json": pinned(b"other")}))
+    resolver.catalog.add(part._replace(files={"config.json": pinned(b"other")}))
     assert "locked otherwise than it is pinned, at the same commit" in lock("--check", code=1).stderr
 
 
 def test_other_facts_at_the_same_commit_differ(project: Path, resolver: Resolver) -> None:
     pin = another(resolver, REPO)
     lock()
-    resolver.catalog.add(dataclasses.replace(pin, info={"pipeline_tag": "fill-mask"}))
+    resolver.catalog.add(pin._replace(info={"pipeline_tag": "fill-mask"}))
     assert "locked otherwise than it is pinned, at the same commit" in lock("--check", code=1).stderr
     assert states() == {f"{REPO}@main": "changed"}
     lock("--check")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -53,7 +52,7 @@ def test_verify_where_no_file_has_arrived_says_what_brings_them(tmp_path: Path) 
 
 
 def test_verify_finds_nothing_wrong_with_a_pin_that_names_no_file(tmp_path: Path) -> None:
-    make_resolver(tmp_path).catalog.add(dataclasses.replace(PIN, files={}, listed=False))
+    make_resolver(tmp_path).catalog.add(PIN._replace(files={}, listed=False))
     assert invoke("verify").stderr == ""
 
 

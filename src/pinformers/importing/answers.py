@@ -39,6 +39,9 @@ class Answers:
     # -- transformers.utils.hub -------------------------------------------------------------------------------
 
     def cached_files(self, original: Function) -> Function:
+        # What somebody else has put in its place is called.
+        own = original.__module__ == HUB and not hasattr(original, "__wrapped__")
+
         def cached_files(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="path_or_repo_id")
             resolver, pinned = self._ask(call)
@@ -49,6 +52,8 @@ class Answers:
             if pinned is not None and not call.forces(resolver):
                 call.put("revision", hub_types.resolved_revision(call, pinned.commit))
                 if pinned.deliver(call.paths, local=bool(call.get("local_files_only"))):
+                    if own and (placed := call.placed(pinned, call.cache_dir or _hub_cache())) is not None:
+                        return placed
                     # 4.57 asks hf_hub_download for a single file; only that can say that a file is absent.
                     alone = len(call.paths) == 1 and self.downloads_one
                     return call.run_within(pinned, **({} if alone else {"local_files_only": True}))
@@ -197,6 +202,10 @@ class Answers:
 
 def _settled(resolver: Resolver, call: Call) -> str | None:
     return resolver.commit(str(call.repo), call.revision, repo_type=call.repo_type, cache_dir=call.cache_dir)
+
+
+def _hub_cache() -> str:
+    return str(sys.modules["huggingface_hub"].constants.HF_HUB_CACHE)
 
 
 def _transformers_cache() -> str | None:

@@ -95,7 +95,7 @@ class Call:
 
     def put(self, name: str, value: object) -> None:
         if name in self._positional:
-            place = _parameters(self._original).index(name)
+            place = _parameters(self._original)[name]
             self._args = (*self._args[:place], value, *self._args[place + 1 :])
         else:
             self._kwargs = {**self._kwargs, name: value}
@@ -110,6 +110,17 @@ class Call:
         """Whether the paths are written as the hub writes them: it has no ``a//b``, no ``./a`` and no ``.``."""
         written = ["/".join(filter(None, (self.get("subfolder"), name))) for name in self._filenames]
         return written == self.paths and "." not in written
+
+    def placed(self, pinned: Pinned, cache_dir: str) -> list[str] | None:
+        """What the original returns where ``pinned`` has put all that is asked for in place; None where it says more.
+
+        It would look for the pin's folder, list it, and look at each file once more.
+        """
+        words = self._kwargs.keys() <= _parameters(self._original).keys()
+        if not (words and self.paths and self.exact and all(map(pinned.has, self.paths))):
+            return None
+        snapshot = os.path.join(cache_dir, pinned.folder, "snapshots", pinned.commit)
+        return [os.path.join(snapshot, self.get("subfolder") or "", name) for name in self._filenames]
 
     @functools.cached_property
     def _filenames(self) -> Any:
@@ -200,5 +211,6 @@ def joined(folder: str | None, name: str) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _parameters(function: Function) -> list[str]:
-    return list(inspect.signature(function).parameters)
+def _parameters(function: Function) -> dict[str, int]:
+    """The names of the parameters, and their places."""
+    return {name: place for place, name in enumerate(inspect.signature(function).parameters)}

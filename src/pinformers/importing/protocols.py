@@ -16,6 +16,10 @@ class Pinned(Protocol):
         """The name under which the hub cache has the files: a reference is called otherwise."""
 
     @property
+    def folder(self) -> str:
+        """The name of its folder in a hub cache."""
+
+    @property
     def commit(self) -> str: ...
     @property
     def revision(self) -> str:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pinformers.importing import hub_types
 from pinformers.importing.calls import PLAIN, Call, answered_by, commit_of, joined, names_repo, within
@@ -25,8 +24,7 @@ Pages = Iterator[tuple[list[Any], bool]]
 REPO_TYPES = ("model", "dataset", "space")
 
 
-@dataclass(frozen=True, slots=True)
-class About:
+class About(NamedTuple):
     """What is asked about."""
 
     repo: object

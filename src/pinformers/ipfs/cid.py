@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pinformers._errors import BadCID, BlockMismatch
 from pinformers.ipfs import varint
@@ -26,27 +26,31 @@ BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _BASE58_VALUES = {letter: value for value, letter in enumerate(BASE58)}
 
 
-@dataclass(frozen=True, slots=True)
-class CID:
-    """Name a block by version, codec and multihash; no instance breaks the rules of its version or hash.
-
-    Every constructor raises BadCID, and nothing else, for input that is no CID.
-    """
-
+class _Parts(NamedTuple):
     version: int
     codec: int
     hash_code: int
     digest: bytes
 
-    def __post_init__(self) -> None:
-        if self.version not in (0, 1):
-            raise BadCID(f"version {self.version}", "only the versions 0 and 1 exist")
-        if self.version == 0 and (self.codec, self.hash_code) != (DAG_PB, SHA2_256):
-            raise BadCID(f"codec {self.codec:#x}", "version 0 stands for dag-pb with sha2-256 only")
-        if self.hash_code == SHA2_256 and len(self.digest) != 32:
-            raise BadCID(self.digest.hex(), "a sha2-256 digest has 32 bytes")
-        if len(self.digest) > MAX_DIGEST:
-            raise BadCID(self.digest[:16].hex() + "...", f"the digest is longer than {MAX_DIGEST} bytes")
+
+class CID(_Parts):
+    """Name a block by version, codec and multihash; no instance breaks the rules of its version or hash.
+
+    Every constructor raises BadCID, and nothing else, for input that is no CID.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, version: int, codec: int, hash_code: int, digest: bytes) -> CID:
+        if version not in (0, 1):
+            raise BadCID(f"version {version}", "only the versions 0 and 1 exist")
+        if version == 0 and (codec, hash_code) != (DAG_PB, SHA2_256):
+            raise BadCID(f"codec {codec:#x}", "version 0 stands for dag-pb with sha2-256 only")
+        if hash_code == SHA2_256 and len(digest) != 32:
+            raise BadCID(digest.hex(), "a sha2-256 digest has 32 bytes")
+        if len(digest) > MAX_DIGEST:
+            raise BadCID(digest[:16].hex() + "...", f"the digest is longer than {MAX_DIGEST} bytes")
+        return super().__new__(cls, version, codec, hash_code, digest)
 
     @classmethod
     def parse(cls, text: str) -> CID:
@@ -131,8 +135,7 @@ class CID:
             raise BlockMismatch(str(self))
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """Pair bytes with their CID; who makes one has verified it."""
 
     cid: CID

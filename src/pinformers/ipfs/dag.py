@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from pinformers._errors import BadBlock, BlockMismatch
 from pinformers.ipfs.cid import CID, IDENTITY, RAW
@@ -22,8 +21,7 @@ RUN = 8
 _FOLDERS = ("directory", "shard")
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(NamedTuple):
     """Place ``size`` bytes of a file at ``offset``; a ``wrapped`` leaf's block holds them as ``parse_node().data``."""
 
     cid: CID
@@ -32,8 +30,7 @@ class Leaf:
     wrapped: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """Raw leaves that stand side by side below ``node``, from whose first byte on their offsets count."""
 
     node: CID
@@ -202,8 +199,7 @@ def _part_node(cid: CID, node: Node) -> Node:
     return node
 
 
-@dataclass(frozen=True, slots=True)
-class _FileWalk:
+class _FileWalk(NamedTuple):
     """Find the leaves that end behind ``start``; with their bytes where the walk had to read them."""
 
     fetch: Fetch

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pinformers._errors import BadBlock, BadContent
 from pinformers.ipfs import varint
@@ -29,8 +28,7 @@ _KINDS: dict[int, Literal["file", "directory", "shard"]] = {
 DIRECTORY_MESSAGE = b"\x08\x01"
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """Point to a child; ``dag_size`` (Tsize) is the publisher's word, never checked."""
 
     name: str
@@ -38,8 +36,7 @@ class Link:
     dag_size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """Hold what one block says; ``file_size`` counts ``data`` and every child, and agrees with ``block_sizes``."""
 
     kind: Literal["raw", "file", "directory", "shard"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pinformers._errors import PinError
 from pinformers.ipfs.cid import CID, Block
@@ -14,8 +14,7 @@ FANOUT = 256
 _HASH_BYTES = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
+class Child(NamedTuple):
     """Carry what a folder says about one name in it."""
 
     name: bytes
@@ -23,8 +22,7 @@ class Child:
     dag_size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Subtree:
+class Subtree(NamedTuple):
     """Hold a finished folder; ``nodes`` starts with its own block, parents before children."""
 
     dag_size: int

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pinformers.ipfs.cid import CID, DAG_PB, SHA2_256, Block
 from pinformers.ipfs.dagpb import encode_link, encode_node, file_message
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(NamedTuple):
     """Say how a file becomes a DAG (IPIP-499): the same bytes under another profile have another CID."""
 
     chunk: int = 1 << 20
@@ -29,8 +28,7 @@ UNIXFS_V1_2025 = Profile()
 V0_2015 = Profile(chunk=1 << 18, width=174, raw_leaves=False, cid_version=0)
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """Stand for a finished subtree: ``size`` bytes of the file in ``dag_size`` bytes of blocks."""
 
     cid: CID

@@ -7,9 +7,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from pinformers._errors import PinError
 from pinformers.ipfs.cid import CID, Block
@@ -35,8 +34,7 @@ Leaf = Callable[[bytes | memoryview], None]
 """Takes each leaf's block when it is complete; the memory is reused when the call returns."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileDag:
+class FileDag(NamedTuple):
     """Describe a hashed file; ``nodes`` are its inner nodes, parents before children, none for a single leaf.
 
     ``git_blob`` is empty unless it was asked for; ``dag_size`` counts every block, the leaves included.
@@ -182,8 +180,7 @@ def hash_file(
             return hasher.finish()
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """Say of a file what the folders above it need to know."""
 
     cid: CID
@@ -191,8 +188,7 @@ class Entry:
     dag_size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Directory:
+class Directory(NamedTuple):
     """Describe a built folder; ``nodes`` are the blocks of its folders, root first, those of files not among them."""
 
     cid: CID

@@ -6,7 +6,6 @@ What crosses between machines passes the Gate.
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
@@ -43,7 +42,7 @@ def for_others(pin: Pin) -> Pin:
     Nor does it say from whom this machine has it: the same model is written alike everywhere.
     """
     info = None if pin.info is None else {key: word for key, word in pin.info.items() if word or key not in _KEPT}
-    return dataclasses.replace(pin, info=info, learned="")
+    return pin._replace(info=info, learned="")
 
 
 def check_origin(pin: Pin) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pinformers._errors import BadBlock, BadCar, BlockMismatch
 from pinformers.ipfs.car import read_car, write_car
@@ -29,8 +28,7 @@ _BATCH = 1 << 30
 _logger = logging.getLogger("pinformers")
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What the hub said of a commit beside its files: the complete ``listing``, and ``info`` of the model."""
 
     listing: Mapping[str, Hub] | None = None
@@ -182,7 +180,7 @@ class Adoption:
             watch.rejected[path] = problem
             return None
         if pinned is not None and pinned.cid != str(dag.cid):
-            return dataclasses.replace(pinned, sha256=dag.sha256, hub=hub), before
+            return pinned._replace(sha256=dag.sha256, hub=hub), before
         keep_blocks(self._catalog, dag.cid, dag.nodes)
         return PinnedFile(dag.size, str(dag.cid), dag.dag_size, dag.sha256, hub), before
 
@@ -206,8 +204,7 @@ class Adoption:
         facts: Facts,
         made: frozenset[str] = frozenset(),
     ) -> Pin:
-        pin = dataclasses.replace(
-            self._pin,
+        pin = self._pin._replace(
             files=files,
             others=facts.listing or {},
             listed=facts.listing is not None,

@@ -6,8 +6,8 @@ import logging
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from pinformers._errors import BadBlock
 from pinformers.ipfs.cid import CID, DAG_PB, RAW
@@ -22,8 +22,7 @@ WINDOW = 8
 _logger = logging.getLogger("pinformers")
 
 
-@dataclass(frozen=True, slots=True)
-class _Link:
+class _Link(NamedTuple):
     """A block of a file, which begins at ``start``; the offset of the ``leaf`` counts from ``node``, which names it."""
 
     leaf: Leaf

@@ -60,8 +60,8 @@ class RepoCache:
 
     def __init__(self, cache_dir: str, repo: str, repo_type: str = "model", *, lock_timeout: float = 60.0) -> None:
         self.cache_dir = cache_dir = normal(cache_dir)
-        self._name = repo_folder(repo, repo_type)
-        self.folder = _folder(cache_dir, self._name)
+        self.name = repo_folder(repo, repo_type)
+        self.folder = _folder(cache_dir, self.name)
         self._lock_timeout = lock_timeout
 
     # -- reading ----------------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ class RepoCache:
     def looks(self, commit: str, path: str) -> tuple[int, int, int] | None:
         """Return size, mtime (ns) and inode of a file of a commit; None where there is none."""
         # Asked about each file of each load: a Path costs more than the question.
-        return signature(os.path.join(self.folder, "snapshots", commit, path))
+        return signature(f"{self.folder}/snapshots/{commit}/{path}")
 
     def blob(self, etag: str) -> Path:
         """Return where the bytes of an etag lie, or would."""
@@ -197,7 +197,7 @@ class RepoCache:
     @contextlib.contextmanager
     def _turn(self, etag: str, target: Path) -> Iterator[bool]:
         """Hold the blob's lock; whoever waits for it waits on while the one who has it makes progress."""
-        path = Path(self.cache_dir) / ".locks" / self._name / f"{etag}.lock"
+        path = Path(self.cache_dir) / ".locks" / self.name / f"{etag}.lock"
         while True:
             with lock(path, self._lock_timeout) as held:
                 if held or not self._grows(target):

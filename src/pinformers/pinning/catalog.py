@@ -8,16 +8,14 @@ file by file has a journal beside it.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pinformers.pinning.journal import Form, Seen, append, drop, drop_journals, end_fold, look, set_aside
 from pinformers.pinning.pin import (
@@ -37,8 +35,7 @@ T = TypeVar("T")
 C = TypeVar("C")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where the files of one commit lie in one hub cache, and what of that folder we made.
 
     ``files`` maps a path to the size, mtime (ns) and inode that the file had when its bytes were hashed.
@@ -46,7 +43,7 @@ class Place:
     """
 
     cache_dir: str
-    files: Mapping[str, Stat] = field(default_factory=dict)
+    files: Mapping[str, Stat] = {}
     made: frozenset[str] = frozenset()
 
     def to_json(self) -> dict[str, Any]:
@@ -247,9 +244,7 @@ class Catalog:
 
         def joined() -> Place:
             place = self.place(pin, new.cache_dir).joined([new])
-            return dataclasses.replace(
-                place, files={name: place.files[name] for name in place.files if name in pin.files}
-            )
+            return place._replace(files={name: place.files[name] for name in place.files if name in pin.files})
 
         def to_json(place: Place) -> Mapping[str, Any]:
             return {**place.to_json(), "cache_dir": _portable(self.state_dir, place.cache_dir)}
@@ -259,7 +254,7 @@ class Catalog:
 
     def _read_place(self, value: Mapping[str, Any]) -> Place:
         place = Place.from_json(value)
-        return dataclasses.replace(place, cache_dir=os.path.normpath(self.state_dir / place.cache_dir))
+        return place._replace(cache_dir=os.path.normpath(self.state_dir / place.cache_dir))
 
     def version(self) -> int:
         """Return a value that changes when a place was added or changed, here or by another process."""
@@ -324,7 +319,7 @@ class OneWork(Catalog):
         """Record as ever at first; later return a pin without files where somebody removed it meanwhile."""
         path = self.pin_path(pin.repo, pin.commit, pin.repo_type)
         if path in self._added:
-            return self.amend(pin, place) or dataclasses.replace(pin, files={})
+            return self.amend(pin, place) or pin._replace(files={})
         self._added.add(path)
         return super().add(pin, place)
 

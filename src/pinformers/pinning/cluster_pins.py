@@ -7,7 +7,6 @@ model, commit and revisions it stands for; the cluster takes that from its trust
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import logging
@@ -210,7 +209,7 @@ def _wrapped(pin: Pin) -> tuple[Directory, list[Block]]:
     if pin.origin == "ipfs" or pin.repo_type != "model" or not pin.files:
         raise PinError(pin.repo, "only models that have a name of the hub's form can be published to a cluster")
     # What differs from machine to machine stays out: the same model is the same folder, and one pin.
-    value = dataclasses.replace(for_others(pin), pinned_at="").to_json()
+    value = for_others(pin)._replace(pinned_at="").to_json()
     record = (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
     leaves: list[Block] = []
     hasher = FileHasher(leaf=lambda leaf: leaves.append(Block(CID.raw(hashlib.sha256(leaf).digest()), bytes(leaf))))

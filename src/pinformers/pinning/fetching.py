@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from pinformers._errors import BadBlock, BadCar, BlockMismatch, PinError
 from pinformers.ipfs.car import append_car, read_car, write_car
@@ -33,8 +31,7 @@ _FLUSHED = 32 << 20
 _logger = logging.getLogger("pinformers")
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(NamedTuple):
     """What was ``made`` in the repo's folder, whether the bytes in place were ``verified`` here, and the file itself.
 
     They were not where another hand was first.
@@ -173,7 +170,7 @@ class _FileFetch:
         if self.file.sha256 not in ("", sha256) or self._blob_id not in (None, "", self._git.hexdigest()):
             # Every block matched its CID, so the pin contradicts itself: its hashes belong to different bytes.
             raise BlockMismatch(f"{self.file.cid} (sha256 {self.file.sha256}, git {self._blob_id})")
-        self.file = dataclasses.replace(self.file, sha256=sha256)
+        self.file = self.file._replace(sha256=sha256)
 
 
 def _write(out: BinaryIO, pieces: Iterable[bytes | memoryview], take: Callable[[bytes | memoryview], None]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,7 +108,7 @@ def _committed(folder: Path, repo: str, dags: dict[str, FileDag]) -> Pin:
     files = {path: pinned_file(path, dag) for path, dag in dags.items()}
     info = read_card(folder / "README.md")
     draft = Pin(repo=repo, commit="", files=files, listed=True, info=info, origin="folder", pinned_at=now())
-    return dataclasses.replace(draft, commit=commit_of(draft.directory().cid))
+    return draft._replace(commit=commit_of(draft.directory().cid))
 
 
 def _bring(

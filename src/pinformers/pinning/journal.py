@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pinformers._errors import PinError
 from pinformers.pinning.records import MALFORMED, Stat, naming, read_json, signature
@@ -37,8 +37,7 @@ class Form(Generic[T, C]):
     join: Callable[[T, Sequence[C]], T]
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """How a record and its journal looked, and their ``value`` up to the journal's ``end``; None where it is bad."""
 
     record: Stat

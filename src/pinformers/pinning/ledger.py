@@ -7,9 +7,8 @@ import os
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 # The source of a file that no pin served.
 PLAIN = "plain transformers"
@@ -20,8 +19,7 @@ V = TypeVar("V")
 _logger = logging.getLogger("pinformers")
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(NamedTuple):
     """Where a file came from, and why."""
 
     source: str

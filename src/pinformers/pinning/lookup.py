@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pinformers._errors import CatalogRefused, LockMismatch, NotLocked, PinError, PinformersError
 from pinformers.pinning.catalog import Catalog
@@ -17,8 +15,7 @@ from pinformers.pinning.records import reason
 _logger = logging.getLogger("pinformers")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A pin, the ``label`` of who named it, ``how`` in a sentence, and when (ns) its revision was seen there."""
 
     pin: Pin
@@ -77,7 +74,7 @@ class Lookup:
         if pin is not None and lock is not None:
             contradicted = self._contradicted(pin)
             if contradicted is not None and not (note and self._unlearn(contradicted)):
-                return dataclasses.replace(pin, learned=lock.label)
+                return pin._replace(learned=lock.label)
             try:
                 return self._take(Found(pin, lock.label, "", 0), note=note)
             except PinError as exc:
@@ -163,7 +160,7 @@ class Lookup:
                 raise PinError(f"{found.pin.repo}@{found.pin.commit}", advice)
         if known is not None and set(found.pin.files) <= set(known.files):
             return known
-        new = dataclasses.replace(found.pin, learned=found.label)
+        new = found.pin._replace(learned=found.label)
         if note:
             with self._noted():
                 return self.catalog.add(new)

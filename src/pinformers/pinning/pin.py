@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pinformers._errors import PinError
 from pinformers.ipfs.cid import CID
@@ -92,8 +90,10 @@ def repo_folder(repo: str, repo_type: str) -> str:
     return "--".join([f"{repo_type}s", *check_repo(repo).split("/")])
 
 
-@dataclass(frozen=True, slots=True)
-class PinnedFile:
+_NO_WORD: Hub = {}
+
+
+class PinnedFile(NamedTuple):
     """One file: ``size`` in bytes, its CID, the size of its DAG, its sha256, and what the hub's tree says of it.
 
     ``sha256`` is empty, and ``dag_size`` 0, while only the CID is known: a file that others added, before it was here.
@@ -104,7 +104,7 @@ class PinnedFile:
     cid: str
     dag_size: int
     sha256: str
-    hub: Hub = field(default_factory=dict)
+    hub: Hub = _NO_WORD
 
     @property
     def etag(self) -> str | None:
@@ -130,8 +130,7 @@ def same_bytes(one: PinnedFile, other: PinnedFile) -> bool:
     return one.cid == other.cid or "" != one.sha256 == other.sha256
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(NamedTuple):
     """A repo at a commit. ``others`` are paths of the commit that are not pinned (yet).
 
     ``listed`` says that ``files`` and ``others`` are together all there is: any other path is absent.
@@ -142,8 +141,8 @@ class Pin:
 
     repo: str
     commit: str
-    files: Mapping[str, PinnedFile] = field(default_factory=dict)
-    others: Mapping[str, Hub] = field(default_factory=dict)
+    files: Mapping[str, PinnedFile] = {}
+    others: Mapping[str, Hub] = {}
     listed: bool = False
     info: Mapping[str, Any] | None = None
     origin: Origin = "hub"
@@ -184,7 +183,7 @@ class Pin:
 
     def of_files(self, files: Mapping[str, PinnedFile]) -> Pin:
         """Return what can be said of it by who knows but ``files``: nothing of the commit's other paths."""
-        return dataclasses.replace(self, files=files, others={}, listed=False, info=None)
+        return self._replace(files=files, others={}, listed=False, info=None)
 
     def directory(self) -> Directory:
         """Build the UnixFS folder of the pinned files; of a ``root_cid``, `folder_nodes` has the blocks instead."""
@@ -247,7 +246,7 @@ def joined(known: Pin, new: Mapping[str, PinnedFile]) -> Pin:
     if not files:
         return known
     others = {path: hub for path, hub in known.others.items() if path not in files}
-    return dataclasses.replace(known, files={**known.files, **files}, others=others)
+    return known._replace(files={**known.files, **files}, others=others)
 
 
 def merge(known: Pin | None, new: Pin) -> Pin:

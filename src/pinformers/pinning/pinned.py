@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pinformers._errors import BadContent, PinError, SourceError
 from pinformers.pinning.access import Gate
@@ -24,8 +23,7 @@ from pinformers.pinning.records import Stat, reason, signature
 from pinformers.sources.base import Chain, Source
 
 
-@dataclass(frozen=True, slots=True)
-class Means:
+class Means(NamedTuple):
     """What a pin is served with; ``strict``: what it cannot serve is refused, nobody else is asked.
 
     ``brought`` is told when sources have delivered files of a pin. With ``download`` (pin, path, cache folder) a
@@ -37,6 +35,7 @@ class Means:
     catalog: Catalog
     sources: Sequence[Source]
     ledger: Ledger
+    early: Early[Brought]
     hub_allowed: bool
     strict: bool = False
     brought: Callable[[Pin, RepoCache], None] | None = None
@@ -44,11 +43,9 @@ class Means:
     gate: Gate | None = None
     more: Callable[[Pin], Pin | None] | None = None
     loaded: Callable[[Pin], None] | None = None
-    early: Early[Brought] = field(default_factory=Early)
 
 
-@dataclass(frozen=True, slots=True)
-class Brought:
+class Brought(NamedTuple):
     """A file that sources delivered and that is recorded, or what stands in its way; and what it left in the cache."""
 
     made: list[str]
@@ -69,6 +66,11 @@ class PinnedRepo:
     def repo(self) -> str:
         """The name under which the hub cache has the files."""
         return self.pin.repo
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder in a hub cache."""
+        return self.cache.name
 
     @property
     def commit(self) -> str:

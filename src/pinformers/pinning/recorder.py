@@ -16,9 +16,8 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pinformers._errors import PinError, PinformersError
 from pinformers.ipfs.tensors import Chunking
@@ -39,16 +38,15 @@ _PATIENCE = 60
 _logger = logging.getLogger("pinformers")
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One commit in one hub cache that is to be recorded; ``revisions`` say when (ns) each was last seen there."""
 
     repo: str
     repo_type: str
     commit: str
     cache_dir: str
-    revisions: Mapping[str, int] = field(default_factory=dict)
-    facts: Facts = field(default_factory=Facts)
+    revisions: Mapping[str, int] = {}
+    facts: Facts = Facts()
 
     @property
     def name(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import re
 import threading
@@ -11,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pinformers._errors import BadCID, BadContent, PinError, PinformersError, SourceError
 from pinformers.ipfs.cid import CID, DAG_PB, RAW, SHA2_256, Block
@@ -37,8 +36,7 @@ _FORM = re.compile(r"(ipfs|ipns)://(.*)|/(ipfs|ipns)/(.*)|(ipfs)/(.*)", re.DOTAL
 _KEY = re.compile(r"[A-Za-z0-9]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """A name by content or by key: ``name`` is the CID or the IPNS name, ``path`` leads on from there."""
 
     text: str
@@ -222,7 +220,7 @@ class References:
     def _named(self, pin: Pin, names: Sequence[str]) -> Pin:
         """Let a pin that is one file have it under each name that is asked for and can be loaded alone."""
         files = self._unnamed(pin, names)
-        return self._record(dataclasses.replace(pin, files={**pin.files, **files})) if files else pin
+        return self._record(pin._replace(files={**pin.files, **files})) if files else pin
 
     def _unnamed(self, pin: Pin, names: Sequence[str]) -> dict[str, PinnedFile]:
         held = (file for file in pin.files.values() if file.cid == pin.root_cid)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pinformers._errors import NotLocked, NotPinned, PinError
 from pinformers.ipfs.cid import CID, Block
@@ -48,8 +47,7 @@ class _Load:
 _LOAD: ContextVar[_Load | None] = ContextVar("pinformers_load", default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """What the resolver may do: on a miss, ask the hub or not, wait how many seconds for a lock.
 
     ``locked``: only what the lockfile names is loaded, and nothing that is not verified before. ``gated``: what the hub
@@ -218,7 +216,7 @@ class Resolver:
     def bind(self, pin: Pin, revision: str, sources: Sequence[Source], *, cache_dir: str | None = None) -> PinnedRepo:
         """Return ``pin`` with ``sources`` of its own, and without the hub."""
         cache = self._cache(pin.repo, pin.repo_type, cache_dir)
-        return PinnedRepo(pin, dataclasses.replace(self._means(sources), download=None, more=None), cache, revision)
+        return PinnedRepo(pin, self._means(sources)._replace(download=None, more=None), cache, revision)
 
     def seen(self, repo: str, revision: str | None, paths: Sequence[str], *, repo_type: str) -> None:
         """Record, beside the load, the commit whose files plain transformers has put at ``paths``."""
@@ -287,7 +285,7 @@ class Resolver:
         allowed, strict, download = self.hub_allowed, self.policy.strict, self._download
         loaded, more = self.recorder.loaded if self.recorder.publishes else None, self.lookup.more
         gate, early = self._gate, self.early
-        return Means(self.catalog, sources, self.ledger, allowed, strict, brought, download, gate, more, loaded, early)
+        return Means(self.catalog, sources, self.ledger, early, allowed, strict, brought, download, gate, more, loaded)
 
     @property
     def _download(self) -> Callable[[Pin, str, str], None] | None:

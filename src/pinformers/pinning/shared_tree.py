@@ -6,7 +6,6 @@ a model without an organisation lies under ``models/_/<name>``. Whoever reads on
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import re
@@ -261,7 +260,7 @@ def foreign_pin(value: Mapping[str, Any]) -> Pin:
     _check_words(value)
     pin = Pin.from_json({**value, "info": foreign_info(value["info"])})
     check_origin(pin)
-    return dataclasses.replace(pin, learned="")
+    return pin._replace(learned="")
 
 
 def _check_words(value: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -157,7 +156,7 @@ def _bring_alone(resolver: Resolver, model: _Model, revision: str, progress: Pro
             progress(pin.files[path].size)
         if pin.origin == "folder" and pin.info is None:
             card = read_card(pinned.cache.file(pin.commit, "README.md"))
-            joined = catalog.amend(dataclasses.replace(pin, info=card)) or pin
+            joined = catalog.amend(pin._replace(info=card)) or pin
             pinned = resolver.bind(joined, revision, [model.source])
         pinned.settle()
         check_whole(catalog, pin)
@@ -214,7 +213,7 @@ def _agreed(pin: Pin, known: Pin | None, cache: RepoCache) -> Pin:
             agreed[path] = PinnedFile.from_json({**file.to_json(), "sha256": ours.sha256 or file.sha256, "hub": hub})
         except MALFORMED as exc:
             raise PinError(subject, f"{path} is not the file that the hub named here ({exc})") from exc
-    return dataclasses.replace(pin, files=agreed)
+    return pin._replace(files=agreed)
 
 
 def _import_ours(resolver: Resolver, pin: Pin, revision: str, blocks: CarBlocks, progress: Progress) -> PinnedRepo:
@@ -254,7 +253,7 @@ def _import_foreign(resolver: Resolver, parcel: Parcel, blocks: CarBlocks, progr
     dags = {path: recut.add(*of) for path, of in sorted(found.items())}
     files = {path: pinned_file(path, dag) for path, dag in dags.items()}
     draft = Pin(parcel.name, "", files, listed=True, origin="folder", pinned_at=now())
-    pin = dataclasses.replace(draft, commit=commit_of(draft.directory().cid))
+    pin = draft._replace(commit=commit_of(draft.directory().cid))
     return _bring(resolver, _Model(pin, recut), parcel.revision, progress)
 
 

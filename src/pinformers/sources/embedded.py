@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
+from typing import NamedTuple
 
 from pinformers._errors import BadContent, BlockMismatch, BlockNotFound
 from pinformers.ipfs.cid import CID, IDENTITY, RAW, Block
@@ -20,8 +21,7 @@ from pinformers.ipfs.dagpb import encode_leaf
 _HASHES = re.compile(rb"\x0a[\x22\x24](?:\x01.)?\x12\x20(?=(.{32}))", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class LocalFile:
+class LocalFile(NamedTuple):
     """A file on this disk that is known to be ``cid``; ``nodes`` loads the inner blocks of its DAG."""
 
     path: Path
@@ -30,8 +30,7 @@ class LocalFile:
     nodes: Callable[[], tuple[Block, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Where a leaf's bytes lie; the block of a ``wrapped`` one is a node around them."""
 
     path: Path

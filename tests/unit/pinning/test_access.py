@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -51,11 +50,11 @@ def pin(tmp_path: Path, hub: HubStub) -> Pin:
     """A model on the hub and what another machine pins of it; nothing is said of who may have it."""
     folder = write_folder(tmp_path / "folder", CONFIG)
     made = pin_folder(make_resolver(tmp_path / "elsewhere"), folder, REPO).pin
-    return dataclasses.replace(made, origin="hub", commit=hub.add(REPO, CONFIG))
+    return made._replace(origin="hub", commit=hub.add(REPO, CONFIG))
 
 
 def with_info(pin: Pin, info: Mapping[str, Any] | None) -> Pin:
-    return dataclasses.replace(pin, info=info)
+    return pin._replace(info=info)
 
 
 def gate(tmp_path: Path, *, kept: bool = True, hub_allowed: bool = True) -> Gate:
@@ -79,7 +78,7 @@ def gate(tmp_path: Path, *, kept: bool = True, hub_allowed: bool = True) -> Gate
 )
 def test_what_the_record_says(pin: Pin, info: Mapping[str, Any] | None, word: str) -> None:
     assert said(with_info(pin, info)) == word
-    assert said(dataclasses.replace(pin, info=info, origin="folder")) == "open"
+    assert said(pin._replace(info=info, origin="folder")) == "open"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +106,7 @@ def test_who_waits_for_the_hub_holds_up_no_other_model(
 
     monkeypatch.setattr(access, "access_of_all", access_of)
     monkeypatch.setattr(access, "access_denied", lambda one: access_of(one) and "")
-    between, slow = gate(tmp_path), dataclasses.replace(pin, repo="org/slow")
+    between, slow = gate(tmp_path), pin._replace(repo="org/slow")
     for ask, info in ((between.access, None), (between.entering, GATED)):
         asked.clear()
         answers.clear()
@@ -245,7 +244,7 @@ def test_what_came_from_others_goes_on(hub: HubStub, pin: Pin, tmp_path: Path) -
 
 def test_a_file_that_the_hub_sent_is_not_received(pin: Pin, tmp_path: Path) -> None:
     catalog = Catalog(tmp_path / "pinformers")
-    more = dataclasses.replace(pin, files={**pin.files, "b": pin.files["config.json"]})
+    more = pin._replace(files={**pin.files, "b": pin.files["config.json"]})
     catalog.add(more, Place(str(tmp_path / "hub"), {}, frozenset({f"snapshots/{pin.commit}/config.json"})))
     assert not received(catalog, more)
 

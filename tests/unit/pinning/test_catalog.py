@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import time
@@ -31,7 +30,7 @@ def test_what_is_added_is_there_for_every_reader(catalog: Catalog) -> None:
 def test_a_second_process_s_addition_is_seen_and_joined(catalog: Catalog) -> None:
     other = Catalog(catalog.state_dir)
     catalog.add(PIN, Place("/cache", {"a.json": (1, 2, 3)}))
-    other.add(dataclasses.replace(PIN, files={"b.json": pinned(b"b")}), Place("/cache", {"b.json": (4, 5, 6)}))
+    other.add(PIN._replace(files={"b.json": pinned(b"b")}), Place("/cache", {"b.json": (4, 5, 6)}))
     found = catalog.pin("org/model", PIN.commit)
     assert found is not None
     assert set(found.files) == {"a.json", "b.json"}

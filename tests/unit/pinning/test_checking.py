@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 
@@ -243,7 +242,7 @@ def test_a_pin_that_is_removed_while_its_files_are_read_stays_removed(resolver: 
 
 def test_a_check_says_no_more_of_a_pin_than_it_has_read(resolver: Resolver, theirs: Pin) -> None:
     """Removed and brought anew by a load, while a check had the whole of it in hand."""
-    held = dataclasses.replace(theirs, listed=True)
+    held = theirs._replace(listed=True)
     remove_pin(resolver.catalog, theirs)
     again = resolver.catalog.add(theirs.of_files({"config.json": theirs.files["config.json"]}))
     assert check_file(resolver.catalog, held, cache_of(resolver), "config.json").state == "good"
@@ -287,7 +286,7 @@ def test_a_folder_that_never_came_into_a_cache_is_missing(resolver: Resolver, ou
 
 
 def test_a_pin_of_others_that_is_not_here_misses_nothing(resolver: Resolver, ours: Pin) -> None:
-    learned = dataclasses.replace(ours, commit="d" * 40, learned="a catalog")
+    learned = ours._replace(commit="d" * 40, learned="a catalog")
     resolver.catalog.add(learned)
     assert list(check(resolver.catalog, learned, default_cache=resolver.default_cache)) == []
 

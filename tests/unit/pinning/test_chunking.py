@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import os
 import shutil
@@ -146,7 +145,7 @@ def test_what_the_hub_sent_is_recognised(
 ) -> None:
     """Others named the CID, as a lockfile does, and the bytes came by another way: nothing says here how it is cut."""
     commit = fill_cache(hub, tmp_path / "hub", FILES)
-    said = dataclasses.replace(pinned.pin, commit=commit, origin="hub", learned="pinformers.lock")
+    said = pinned.pin._replace(commit=commit, origin="hub", learned="pinformers.lock")
     resolver.catalog.add(said)
     if dags == "lost":
         shutil.rmtree(resolver.catalog.state_dir / "dags")
@@ -172,7 +171,7 @@ def test_without_its_blocks_a_file_cut_by_others_is_known_by_the_sha256_that_was
         shutil.rmtree(resolver.catalog.state_dir / "dags")
     else:
         # Its sha256 is others' word alone.
-        said = dataclasses.replace(pin.files["other.bin"], sha256=dag.sha256)
+        said = pin.files["other.bin"]._replace(sha256=dag.sha256)
         resolver.catalog.add(pin.of_files({"other.bin": said}))
         target.parent.mkdir(parents=True)
         target.write_bytes(FILES["other.bin"])
@@ -188,7 +187,7 @@ def test_a_lie_about_the_size_of_its_blocks_misleads_nobody(
 ) -> None:
     cache = pinned.cache
     commit = fill_cache(hub, Path(cache.cache_dir), FILES)
-    said = dataclasses.replace(pinned.pin.files[WEIGHTS], dag_size=0)
+    said = pinned.pin.files[WEIGHTS]._replace(dag_size=0)
     shutil.rmtree(resolver.catalog.state_dir / "dags")
     resolver.catalog.add(Pin(REPO, commit, {WEIGHTS: said}))
     assert Adoption(resolver.catalog, cache, Pin(REPO, commit)).confirm(WEIGHTS) is not None
@@ -277,7 +276,7 @@ def test_a_catalog_that_cuts_in_another_way_names_the_same_bytes(tmp_path: Path,
     size = len(FILES[WEIGHTS])
     dag = hash_file(tmp_path / "cids" / WEIGHTS)
     ours = adoption.PinnedFile(size, cids["fixed"], dag.dag_size, dag.sha256)
-    theirs = dataclasses.replace(ours, cid=cids["tensors"])
+    theirs = ours._replace(cid=cids["tensors"])
     catalog.add(Pin(REPO, "c" * 40, {WEIGHTS: ours}))
     lookup = Lookup(catalog, shelves=lambda: [_Shelf(Pin(REPO, "c" * 40, {WEIGHTS: theirs}))])  # type: ignore[list-item]
     found = lookup.shared(REPO, "main")

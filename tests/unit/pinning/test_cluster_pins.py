@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import gc
 import hashlib
 import json
@@ -22,7 +21,7 @@ from pinformers.pinning.pin import Pin
 from pinformers.sources.cluster import ClusterNode
 
 SECOND = 10**9
-WHOLE = dataclasses.replace(PIN, others={}, pinned_at="2026-01-01T00:00:00+00:00", learned="a lockfile")
+WHOLE = PIN._replace(others={}, pinned_at="2026-01-01T00:00:00+00:00", learned="a lockfile")
 
 
 class Daemon:
@@ -66,7 +65,7 @@ def shelf(open_shelf: Callable[[], ClusterShelf]) -> ClusterShelf:
 
 
 def carried(pin: Pin) -> Pin:
-    return dataclasses.replace(pin, pinned_at="", learned="")
+    return pin._replace(pinned_at="", learned="")
 
 
 def found(shelf: ClusterShelf, revision: str) -> Pin:
@@ -103,7 +102,7 @@ def test_two_machines_publish_one_pin_with_the_revisions_of_both(
     stub: ClusterStub, daemon: Daemon, open_shelf: Callable[[], ClusterShelf]
 ) -> None:
     first = open_shelf().publish(WHOLE, {"main": 100 * SECOND}, daemon)
-    elsewhere = dataclasses.replace(WHOLE, pinned_at="2026-02-02T00:00:00+00:00", learned="")
+    elsewhere = WHOLE._replace(pinned_at="2026-02-02T00:00:00+00:00", learned="")
     assert open_shelf().publish(elsewhere, {"v1": 200 * SECOND, "main": 50 * SECOND}, daemon) == first
     (line,) = stub.pins.values()
     metadata = line["metadata"]
@@ -127,7 +126,7 @@ def test_the_metadata_stays_below_what_a_peer_takes(stub: ClusterStub, daemon: D
 
 
 def test_the_newest_sight_of_a_branch_answers(daemon: Daemon, shelf: ClusterShelf) -> None:
-    moved = dataclasses.replace(WHOLE, commit="d" * 40)
+    moved = WHOLE._replace(commit="d" * 40)
     shelf.publish(moved, {"main": 300 * SECOND}, daemon)
     shelf.publish(WHOLE, {"main": 100 * SECOND, "v1": 400 * SECOND}, daemon)
     assert found(shelf, "main").commit == "d" * 40
@@ -242,7 +241,7 @@ def test_what_has_no_name_is_not_published(
     change: dict[str, object], stub: ClusterStub, daemon: Daemon, shelf: ClusterShelf
 ) -> None:
     with pytest.raises(PinError, match="only models that have a name"):
-        shelf.publish(dataclasses.replace(WHOLE, **change), {}, daemon)  # type: ignore[arg-type]
+        shelf.publish(WHOLE._replace(**change), {}, daemon)  # type: ignore[arg-type]
     assert stub.pins == {}
 
 
@@ -339,7 +338,7 @@ def test_blocks_are_verified(daemon: Daemon, shelf: ClusterShelf) -> None:
 
 def test_an_older_commit_is_no_answer_where_the_newest_cannot_be_read(daemon: Daemon, shelf: ClusterShelf) -> None:
     shelf.publish(WHOLE, {"main": 100 * SECOND}, daemon)
-    newest = shelf.publish(dataclasses.replace(WHOLE, commit="d" * 40), {"main": 200 * SECOND}, daemon)
+    newest = shelf.publish(WHOLE._replace(commit="d" * 40), {"main": 200 * SECOND}, daemon)
     del daemon.blocks[newest]
     with pytest.raises(BlockNotFound):
         shelf.find(REPO, "main")

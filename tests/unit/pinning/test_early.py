@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -218,7 +217,7 @@ def test_a_load_that_fails_is_no_failure_of_another_thread_s(tmp_path: Path, sam
     source = Waiting(publisher)
     good = resolver.bind(known.pin, "main", [source])
     missing = {"x.bin": pinned(b"never")}
-    pin = replace(known.pin, files=missing) if same else Pin("org/bad", "b" * 40, missing, listed=True)
+    pin = known.pin._replace(files=missing) if same else Pin("org/bad", "b" * 40, missing, listed=True)
     bad = resolver.bind(pin, "main", [MemorySource({})])
     with ThreadPoolExecutor(1) as pool:
         loading = pool.submit(good.deliver, SHARDS)

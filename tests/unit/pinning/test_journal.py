@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 from collections.abc import Callable
@@ -330,13 +329,13 @@ def test_a_bad_record_is_replaced_and_takes_no_lines(catalog: Catalog) -> None:
 
 def test_what_is_learned_of_a_pin_of_others_is_a_line(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path / "state")
-    files = {path: dataclasses.replace(file, sha256="", dag_size=0) for path, file in MANY.files.items()}
-    pin = dataclasses.replace(MANY, files=files, origin="ipfs", root_cid=MANY.root)
+    files = {path: file._replace(sha256="", dag_size=0) for path, file in MANY.files.items()}
+    pin = MANY._replace(files=files, origin="ipfs", root_cid=MANY.root)
     catalog.add(pin)
     path = catalog.pin_path(REPO, pin.commit)
     whole = path.read_bytes()
     for name in list(files)[:9]:
-        catalog.add(dataclasses.replace(pin, files={name: MANY.files[name]}))
+        catalog.add(pin._replace(files={name: MANY.files[name]}))
     assert path.read_bytes() == whole
     known = {**files, **{name: MANY.files[name] for name in list(files)[:9]}}
     for reader in (catalog, Catalog(catalog.state_dir)):
@@ -345,14 +344,14 @@ def test_what_is_learned_of_a_pin_of_others_is_a_line(tmp_path: Path) -> None:
         assert found.files == known
         assert list(reader.pins()) == [found]
     # More than that is said by the record itself.
-    catalog.add(dataclasses.replace(pin, files={}, info={"tags": []}))
+    catalog.add(pin._replace(files={}, info={"tags": []}))
     assert not journal_of(path).exists()
     assert next(Catalog(catalog.state_dir).pins()).files == known
 
 
 def test_the_record_of_a_pin_names_its_root(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path / "state")
-    for pin in (PIN, dataclasses.replace(PIN, files={"b.json": pinned(b"b")})):
+    for pin in (PIN, PIN._replace(files={"b.json": pinned(b"b")})):
         found = catalog.add(pin)
         assert json.loads(catalog.pin_path(PIN.repo, PIN.commit).read_bytes())["root"] == found.root
 

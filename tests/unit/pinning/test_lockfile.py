@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 from collections.abc import Callable
@@ -39,12 +38,12 @@ def model(tmp_path: Path) -> Pin:
 
 def carried(pin: Pin) -> Pin:
     """What a lockfile does not carry, taken away: when it was pinned."""
-    return dataclasses.replace(pin, pinned_at="")
+    return pin._replace(pinned_at="")
 
 
 def test_the_text_is_one_line_a_file(model: Pin) -> None:
     files = {path: model.files[path] for path in ("config.json", "model.safetensors")}
-    pin = dataclasses.replace(model, files=files, info={"tags": ["été"], "pipeline_tag": "fill-mask"})
+    pin = model._replace(files=files, info={"tags": ["été"], "pipeline_tag": "fill-mask"})
     config, weights = files.values()
     assert render_lock(Lock({(REPO, "main"): pin})) == (
         f"""pinformers-lock 1
@@ -93,13 +92,13 @@ def test_a_machine_that_knows_nothing_else_gets_the_same_cache(model: Pin, tmp_p
     ids=["no blob", "foreign pointer", "foreign layout"],
 )
 def test_what_cannot_be_derived_is_spelled_out(file: PinnedFile) -> None:
-    pin = dataclasses.replace(OTHER, files={"file": file})
+    pin = OTHER._replace(files={"file": file})
     assert parse_lock(render_lock(Lock({("org/other", "v1"): pin}))).pins == {("org/other", "v1"): pin}
 
 
 @pytest.mark.parametrize("path", ["a b.json", "été/数据 🤗.bin", '"quoted"', "\u202egnp.exe", "#x"])
 def test_any_path_survives_and_what_cannot_be_seen_is_escaped(path: str) -> None:
-    pin = dataclasses.replace(OTHER, files={path: CONFIG})
+    pin = OTHER._replace(files={path: CONFIG})
     text = render_lock(Lock({("org/other", "main"): pin}))
     assert parse_lock(text).pins == {("org/other", "main"): pin}
     assert all(line.isprintable() for line in text.split("\n"))
@@ -113,7 +112,7 @@ def test_another_model_changes_no_line_of_the_first(model: Pin) -> None:
 
 
 def test_git_merges_two_models_that_were_added_apart(model: Pin, tmp_path: Path) -> None:
-    middle, last = dataclasses.replace(OTHER, repo="org/p"), dataclasses.replace(OTHER, repo="org/z")
+    middle, last = OTHER._replace(repo="org/p"), OTHER._replace(repo="org/z")
     base = {("org/p", "main"): middle}
     for name, pins in (("base", {}), ("ours", {(REPO, "main"): model}), ("theirs", {("org/z", "main"): last})):
         write_lock(tmp_path / name, Lock({**base, **pins}))
@@ -123,7 +122,7 @@ def test_git_merges_two_models_that_were_added_apart(model: Pin, tmp_path: Path)
 
 
 def test_a_merge_conflict_is_named_by_its_line(model: Pin, tmp_path: Path) -> None:
-    ours, theirs = (dataclasses.replace(OTHER, commit=letter * 40) for letter in "de")
+    ours, theirs = (OTHER._replace(commit=letter * 40) for letter in "de")
     for name, pin in (("base", OTHER), ("ours", ours), ("theirs", theirs)):
         write_lock(tmp_path / name, Lock({("org/other", "main"): pin}))
     merged = subprocess.run(["git", "merge-file", "-p", "ours", "base", "theirs"], cwd=tmp_path, capture_output=True)
@@ -162,21 +161,21 @@ def test_line_ends_that_git_turned_around_are_read_and_stay(model: Pin, tmp_path
     ids=lambda change: str(*change),
 )
 def test_what_a_lockfile_cannot_hold_is_not_written(change: dict[str, object], tmp_path: Path) -> None:
-    pin = dataclasses.replace(OTHER, **change)  # type: ignore[arg-type]
+    pin = OTHER._replace(**change)  # type: ignore[arg-type]
     with pytest.raises(PinError, match="org/other: only models "):
         write_lock(tmp_path / NAME, Lock({("org/other", "main"): pin}))
     assert not (tmp_path / NAME).exists()
 
 
 def test_a_file_without_its_sha256_is_not_written() -> None:
-    pin = dataclasses.replace(OTHER, files={"a": dataclasses.replace(CONFIG, sha256="")})
+    pin = OTHER._replace(files={"a": CONFIG._replace(sha256="")})
     with pytest.raises(PinError, match="org/other/a: it can be locked once it was loaded"):
         render_lock(Lock({("org/other", "main"): pin}))
 
 
 # -- strictness -----------------------------------------------------------------------------------------------
 
-TEXT = render_lock(Lock({("org/other", "main"): dataclasses.replace(OTHER, info={"tags": []})}))
+TEXT = render_lock(Lock({("org/other", "main"): OTHER._replace(info={"tags": []})}))
 FILE = 9
 Change = Callable[[list[str]], object]
 
@@ -265,7 +264,7 @@ def test_a_lockfile_does_not_say_that_a_model_is_open_to_all() -> None:
 
 
 def test_one_commit_has_one_root() -> None:
-    other = dataclasses.replace(OTHER, files={"config.json": pinned(b"[]")})
+    other = OTHER._replace(files={"config.json": pinned(b"[]")})
     text = render_lock(Lock({("org/other", "main"): OTHER, ("org/other", "v1"): other}))
     with pytest.raises(BadLock, match=r":12: org/other has another root at the same commit above\.$"):
         parse_lock(text)

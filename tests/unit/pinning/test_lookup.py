@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,8 +15,8 @@ from pinformers.pinning.lookup import Found, Lookup
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.resolver import Policy, Resolver
 
-NEWER = dataclasses.replace(PIN, commit="d" * 40, files={"a.json": pinned(b"newer")})
-OTHER = dataclasses.replace(PIN, files={"a.json": pinned(b"other bytes")})
+NEWER = PIN._replace(commit="d" * 40, files={"a.json": pinned(b"newer")})
+OTHER = PIN._replace(files={"a.json": pinned(b"other bytes")})
 
 
 class Names:
@@ -124,7 +123,7 @@ def test_what_a_catalog_said_before_yields_to_the_lockfile_while_no_file_of_it_i
     # Bytes that are here are another matter.
     catalog.remove(found.pin)
     cache = str(tmp_path / "hub")
-    catalog.add(dataclasses.replace(OTHER, learned="liar"), Place(cache, dict.fromkeys(OTHER.files, (1, 1, 1))))
+    catalog.add(OTHER._replace(learned="liar"), Place(cache, dict.fromkeys(OTHER.files, (1, 1, 1))))
     with pytest.raises(LockMismatch):
         locked.resolve(REPO, "main")
 
@@ -135,7 +134,7 @@ def test_the_lockfile_holds_where_what_a_catalog_said_cannot_be_forgotten(
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    catalog.add(dataclasses.replace(OTHER, learned="liar"))
+    catalog.add(OTHER._replace(learned="liar"))
     for writes in ("remove", "add"):
         monkeypatch.setattr(Catalog, writes, refuse)
     found = resolver(Lookup(catalog, lambda: Lock("pinformers.lock", {(REPO, "main"): PIN})), tmp_path).resolve(
@@ -150,8 +149,8 @@ def test_the_lockfile_holds_where_what_a_catalog_said_cannot_be_forgotten(
 def test_a_file_that_no_load_wanted_before_is_asked_of_shared_catalogs(catalog: Catalog, tmp_path: Path) -> None:
     files = {path: pinned(content) for path, content in FILES.items()}
     blocks = MemorySource({CID.parse(file.cid): FILES[path] for path, file in files.items()})
-    whole = dataclasses.replace(PIN, files=files, listed=True)
-    part = dataclasses.replace(whole, files={"config.json": whole.files["config.json"]}, listed=False)
+    whole = PIN._replace(files=files, listed=True)
+    part = whole._replace(files={"config.json": whole.files["config.json"]}, listed=False)
     catalog.add(part)
     catalog.set_ref(REPO, "main", part.commit)
     shelf = Names("shared", {(REPO, part.commit): whole})

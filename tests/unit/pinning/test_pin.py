@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Any
 
@@ -59,8 +58,8 @@ def test_a_record_that_is_no_pin_is_one_sentence(change: dict[str, Any]) -> None
 
 
 def test_merge_keeps_what_was_pinned_and_learns_the_rest() -> None:
-    other = dataclasses.replace(
-        PIN, files={"a.json": pinned(b"DIFFERENT"), "b.json": pinned(b"b")}, others={}, info={"pipeline_tag": "x"}
+    other = PIN._replace(
+        files={"a.json": pinned(b"DIFFERENT"), "b.json": pinned(b"b")}, others={}, info={"pipeline_tag": "x"}
     )
     merged = merge(PIN, other)
     assert merged.files["a.json"] == PIN.files["a.json"]
@@ -72,8 +71,8 @@ def test_merge_keeps_what_was_pinned_and_learns_the_rest() -> None:
 
 def test_listing_is_known_only_when_it_is_complete() -> None:
     assert set(PIN.listing or ()) == {"a.json", "big.bin"}
-    assert dataclasses.replace(PIN, listed=False).listing is None
-    assert dataclasses.replace(PIN, others={}).complete
+    assert PIN._replace(listed=False).listing is None
+    assert PIN._replace(others={}).complete
 
 
 def test_the_etag_is_the_hub_s() -> None:

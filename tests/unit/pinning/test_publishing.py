@@ -189,7 +189,7 @@ def test_a_file_that_the_filestore_lost_is_told_anew(room: Room) -> None:
 
 
 def test_the_older_root_goes_when_the_newer_one_is_pinned(room: Room) -> None:
-    part = dataclasses.replace(room.pin, files={"config.json": room.pin.files["config.json"]})
+    part = room.pin._replace(files={"config.json": room.pin.files["config.json"]})
     room.publish(part)
     assert room.publish().root == room.pin.root != part.root
     assert list(room.node.pinned) == [CID.parse(room.pin.root)]
@@ -203,7 +203,7 @@ def test_what_another_machine_keeps_of_the_same_commit_stays(room: Room, tmp_pat
     roots = [room.pin.root]
     for count in (1, 2):
         some = dict(list(other.pin.files.items())[:count])
-        roots.append(other.publish(dataclasses.replace(other.pin, files=some)).root)
+        roots.append(other.publish(other.pin._replace(files=some)).root)
         assert set(room.node.pinned) == {CID.parse(roots[0]), CID.parse(roots[-1])}
     assert len(set(roots)) == 3
     withdrawal = Withdrawal(other.catalog, other.pin)
@@ -213,7 +213,7 @@ def test_what_another_machine_keeps_of_the_same_commit_stays(room: Room, tmp_pat
 
 
 def test_an_older_root_under_another_name_stays(room: Room) -> None:
-    part = dataclasses.replace(room.pin, files={"config.json": room.pin.files["config.json"]})
+    part = room.pin._replace(files={"config.json": room.pin.files["config.json"]})
     room.publish(part)
     room.node.pinned[CID.parse(part.root)] = "mine"
     room.publish()

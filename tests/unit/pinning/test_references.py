@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import threading
@@ -307,8 +306,8 @@ def test_a_file_that_unfolds_to_more_than_the_disk_has_is_refused_before_a_byte(
 
 def test_locked_refuses_it_unless_a_locked_model_has_every_file_of_it(v0: Room) -> None:
     here = v0.refer().pin
-    whole = dataclasses.replace(here, repo="org/model")
-    half = dataclasses.replace(whole, files=dict(list(here.files.items())[1:]))
+    whole = here._replace(repo="org/model")
+    half = whole._replace(files=dict(list(here.files.items())[1:]))
     for locks, allowed in ((), False), ((half,), False), ((half, whole), True):
         lock = Lock({(pin.repo, str(number)): pin for number, pin in enumerate(locks)})
         for held in (lambda: None, lambda lock=lock: lock):  # type: ignore[misc]
@@ -379,7 +378,7 @@ def test_a_record_folder_that_cannot_be_written_only_costs_the_memory(
 
 
 def test_what_a_shared_catalog_says_of_a_cid_is_not_believed(v0: Room) -> None:
-    lie = dataclasses.replace(_any_pin(v0), files={"config.json": _any_pin(v0).files["README.md"]}, learned="a catalog")
+    lie = _any_pin(v0)._replace(files={"config.json": _any_pin(v0).files["README.md"]}, learned="a catalog")
     v0.resolver.catalog.add(lie)
     assert bytes_of(v0.refer()) == FILES
     assert v0.resolver.catalog.pin(repo_name(v0.root), commit_of(v0.root)).learned == ""  # type: ignore[union-attr]
@@ -607,7 +606,7 @@ def _was_kept(room: Room, cid: CID) -> bool:
 
 def test_a_path_of_which_only_the_name_is_known_has_no_cid(v0: Room) -> None:
     pinned = v0.refer()
-    pinned.pin = dataclasses.replace(pinned.pin, others={"notes.md": {"size": 1}})
+    pinned.pin = pinned.pin._replace(others={"notes.md": {"size": 1}})
     assert pinned.entry("notes.md") == {"size": 1} and pinned.entry("nothing") is None
     found = pinned.entry("config.json")
     assert found is not None and found["blob_id"] == pinned.pin.files["config.json"].cid

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 
@@ -27,7 +26,7 @@ def stub(hub: HubStub, monkeypatch: pytest.MonkeyPatch) -> None:
 def catalog(hub: HubStub, tmp_path: Path) -> Catalog:
     catalog = Catalog(tmp_path)
     commit = hub.add(REPO, dict(FILES))
-    catalog.add(dataclasses.replace(PIN, commit=commit))
+    catalog.add(PIN._replace(commit=commit))
     catalog.set_ref(REPO, "main", commit, noted=5)
     return catalog
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ class Shelf:
     """A catalog of others that names PIN."""
 
     def find(self, repo: str, revision: str) -> Found | None:
-        return Found(dataclasses.replace(PIN, pinned_at="2026-01-01T00:00:00+00:00"), "theirs", "theirs says so", 5)
+        return Found(PIN._replace(pinned_at="2026-01-01T00:00:00+00:00"), "theirs", "theirs says so", 5)
 
 
 def around(tmp_path: Path, *sources: Source, hub: bool = True) -> Resolver:
@@ -45,7 +44,7 @@ def test_explaining_records_nothing(tmp_path: Path) -> None:
 
 
 def test_who_may_have_the_model_is_said(tmp_path: Path) -> None:
-    resolver, closed = around(tmp_path), dataclasses.replace(PIN, info={"gated": "manual"})
+    resolver, closed = around(tmp_path), PIN._replace(info={"gated": "manual"})
     assert explanation(resolver, "org/other", None)["access"] is None
     assert explanation(resolver, REPO, None)["access"] == "unknown"
     lookup = Lookup(resolver.catalog, lambda: Lock({(REPO, "main"): closed}))
@@ -89,7 +88,7 @@ def test_of_a_folder_the_hub_is_not_asked(tmp_path: Path) -> None:
     pin = pin_folder(resolver, write_folder(tmp_path / "folder"), REPO).pin
     assert explanation(resolver, REPO, None)["why"] == f"the local catalog pins it since {pin.pinned_at}"
     resolver.catalog.set_ref("org/hub", "main", PIN.commit)
-    resolver.catalog.add(dataclasses.replace(PIN, repo="org/hub", pinned_at=pin.pinned_at))
+    resolver.catalog.add(PIN._replace(repo="org/hub", pinned_at=pin.pinned_at))
     assert "`pinformers refresh` asks the hub" in explanation(resolver, "org/hub", None)["why"]
 
 
@@ -98,5 +97,5 @@ def test_of_a_folder_the_hub_is_not_asked(tmp_path: Path) -> None:
     [({}, 1), ({"listed": False}, 1), ({"others": {}}, 0), ({"others": {}, "listed": False}, None)],
 )
 def test_how_many_files_are_missing(tmp_path: Path, changes: dict[str, object], missing: int | None) -> None:
-    pin: Pin = dataclasses.replace(PIN, **changes)  # type: ignore[arg-type]
+    pin: Pin = PIN._replace(**changes)  # type: ignore[arg-type]
     assert len(FILES) > 1 and summary(make_resolver(tmp_path), pin)["missing"] == missing

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -145,7 +144,7 @@ REFUSED: dict[str, object] = {
     "a data set": changed(repo_type="dataset"),
     "another root": changed(root="bafkqaaa"),
     "no root": changed(root=""),
-    "no files": {**dataclasses.replace(pin_of(), files={}).to_json()},
+    "no files": {**pin_of()._replace(files={}).to_json()},
     "a later format": changed(format=2),
     "a negative size": with_file(size=-1),
     "a size in words": with_file(size="1"),

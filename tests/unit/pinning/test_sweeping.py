@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import time
@@ -96,7 +95,7 @@ def test_a_pin_on_a_disk_that_is_not_there_stays(
 
 
 def test_a_pin_that_vanished_goes_whatever_has_its_name_and_commit(resolver: Resolver, pin: Pin) -> None:
-    of_data = resolver.catalog.add(dataclasses.replace(pin, repo_type="dataset", pinned_at="2026-01-01T00:00:00+00:00"))
+    of_data = resolver.catalog.add(pin._replace(repo_type="dataset", pinned_at="2026-01-01T00:00:00+00:00"))
     (found,) = garbage(resolver)
     assert found.path == resolver.catalog.pin_path(pin.repo, pin.commit, of_data.repo_type)
     found.sweep()
