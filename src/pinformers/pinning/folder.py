@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from pinformers._errors import PinError
 from pinformers.ipfs.unixfs import FileDag, hash_file
@@ -13,6 +15,7 @@ from pinformers.pinning.catalog import Catalog, after, read_ref
 from pinformers.pinning.checking import check_file, mend
 from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision, commit_of, pointer_id
 from pinformers.pinning.pinned import PinnedRepo
+from pinformers.pinning.records import Stat, signature
 from pinformers.pinning.removal import take_back
 from pinformers.pinning.resolver import Resolver
 from pinformers.pinning.times import now
@@ -58,8 +61,17 @@ _LFS_SUFFIXES = frozenset(
     ]
 )
 _LFS_FROM = 10 << 20
+# A file that was written to so many nanoseconds ago may be again, and look the same: clocks tick, FAT's every 2 s.
+_RECENT = 4_000_000_000
 
 Progress = Callable[[int], None]
+
+
+class _Hashed(NamedTuple):
+    """The files of a folder, and how those looked that are the same as long as they look so."""
+
+    dags: Mapping[str, FileDag]
+    looks: Mapping[str, Stat]
 
 
 def pin_folder(
@@ -68,20 +80,22 @@ def pin_folder(
     """Pin ``folder`` as ``repo`` at ``revision``.
 
     A folder has no hub commit, so its commit is the first 40 hex digits of its root CID's digest: equal folders have
-    equal commits everywhere. The files are copied, verified block by block, since a folder may change later.
+    equal commits everywhere. The files are copied, since a folder may change later; where the file system shares what
+    equal files have in common, as XFS and Btrfs do, a copy takes no room.
     """
     check_repo(repo)
     check_revision(revision)
-    chunking = resolver.policy.chunking
+    chunking, paths = resolver.policy.chunking, _paths(folder)
+    looks = _settled(folder, paths)
     dags = {
         path: hash_file(folder / path, git=not _is_lfs(path, size), progress=progress, chunking=chunking)
-        for path, size in ((path, (folder / path).stat().st_size) for path in _paths(folder))
+        for path, size in ((path, (folder / path).stat().st_size) for path in paths)
     }
     pin = _committed(folder, repo, dags)
     with resolver.catalog.alone(pin):
         known = resolver.catalog.pin(repo, pin.commit)
         try:
-            pinned = _bring(resolver, pin, folder, dags, revision, progress)
+            pinned = _bring(resolver, pin, folder, _Hashed(dags, looks), revision, progress)
             # Last, so that the name never stands for half a model.
             pinned.settle()
             check_whole(resolver.catalog, pin)
@@ -112,8 +126,9 @@ def _committed(folder: Path, repo: str, dags: dict[str, FileDag]) -> Pin:
 
 
 def _bring(
-    resolver: Resolver, pin: Pin, folder: Path, dags: dict[str, FileDag], revision: str, progress: Progress | None
+    resolver: Resolver, pin: Pin, folder: Path, hashed: _Hashed, revision: str, progress: Progress | None
 ) -> PinnedRepo:
+    dags = hashed.dags
     source = EmbeddedSource(lambda: [_local(folder / path, dag) for path, dag in dags.items()], name="folder")
     pinned = resolver.bind(resolver.catalog.add(pin), revision, [source])
     # Before the first byte: what a killed process had no time to note, nobody would ever delete.
@@ -127,10 +142,16 @@ def _bring(
             if finding.state != "good":
                 mend(resolver, finding, [source])
         elif state == "missing":
-            pinned.copy(path, folder / path)
+            pinned.copy(path, folder / path, hashed.looks.get(path))
         if progress is not None:
             progress(dag.size)
     return pinned
+
+
+def _settled(folder: Path, paths: Iterable[str]) -> dict[str, Stat]:
+    latest = time.time_ns() - _RECENT
+    found = ((path, signature(folder / path)) for path in paths)
+    return {path: looks for path, looks in found if looks is not None and looks[1] < latest}
 
 
 def _local(path: Path, dag: FileDag) -> LocalFile:

@@ -169,11 +169,14 @@ class PinnedRepo:
         if problem is not None:
             raise PinError(str(self.cache.file(self.commit, path)), problem)
 
-    def copy(self, path: str, source: Path) -> None:
-        """Put one pinned file in place out of another place on this machine, likewise; raises PinError."""
+    def copy(self, path: str, source: Path, looks: Stat | None = None) -> None:
+        """Put one pinned file in place out of another place on this machine, likewise; raises PinError.
+
+        ``looks`` are those that it had when it was hashed.
+        """
         target = self.cache.file(self.commit, path)
         try:
-            fetched = copy_file(self.cache, self.pin, path, source, partial(self._record, path))
+            fetched = copy_file(self.cache, self.pin, path, source, looks, partial(self._record, path))
         except PinError:
             raise
         except OSError as exc:

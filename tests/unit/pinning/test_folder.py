@@ -147,6 +147,82 @@ def test_a_folder_that_changes_meanwhile_is_refused(
     assert left(tmp_path) == []
 
 
+@pytest.fixture
+def settled(folder: Path) -> Path:
+    """A folder that nobody has written to of late."""
+    for path in folder.rglob("*"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    return folder
+
+
+@pytest.fixture
+def ranges(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes the system copied each time; short of what it is asked for, as it may."""
+    original, copied = os.copy_file_range, list[int]()
+
+    def copy(source: int, target: int, count: int, *offsets: int) -> int:
+        copied.append(original(source, target, min(count, 7), *offsets))
+        return copied[-1]
+
+    monkeypatch.setattr(os, "copy_file_range", copy)
+    return copied
+
+
+needs_ranges = pytest.mark.skipif(not hasattr(os, "copy_file_range"), reason="needs copy_file_range")
+
+
+@needs_ranges
+def test_the_system_copies_what_looks_as_when_it_was_hashed(
+    resolver: Resolver, settled: Path, ranges: list[int]
+) -> None:
+    pinned = pin_folder(resolver, settled, REPO)
+    assert sum(ranges) == sum(len(content) for content in FILES.values())
+    assert {path: pinned.cache.file(pinned.commit, path).read_bytes() for path in FILES} == FILES
+    assert {found.state for found in check(resolver.catalog, pinned.pin)} == {"good"}
+
+
+@needs_ranges
+def test_what_was_written_of_late_is_read_once_more(resolver: Resolver, folder: Path, ranges: list[int]) -> None:
+    pin_folder(resolver, folder, REPO)
+    assert ranges == []
+
+
+@needs_ranges
+@pytest.mark.parametrize("answer", [OSError(18, "Invalid cross-device link"), OSError(95, "Not supported"), 0])
+def test_what_the_system_does_not_copy_is_read(
+    resolver: Resolver, settled: Path, monkeypatch: pytest.MonkeyPatch, answer: OSError | int
+) -> None:
+    calls = iter(range(100))
+
+    def copy(source: int, target: int, count: int, *_: int) -> int:
+        if isinstance(answer, OSError):
+            raise answer
+        # Other bytes, and then no more: the file is shorter than it was.
+        return os.write(target, b"?" * min(count, 3)) if next(calls) % 2 == 0 else answer
+
+    monkeypatch.setattr(os, "copy_file_range", copy)
+    pinned = pin_folder(resolver, settled, REPO)
+    assert {path: pinned.cache.file(pinned.commit, path).read_bytes() for path in FILES} == FILES
+
+
+@needs_ranges
+def test_what_changes_while_the_system_copies_it_is_refused(
+    resolver: Resolver, settled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, target = os.copy_file_range, settled / "model.safetensors"
+
+    def copy(source: int, out: int, *rest: int) -> int:
+        done = original(source, out, *rest)
+        if os.fstat(source).st_ino == target.stat().st_ino:
+            target.write_bytes(b"x" + target.read_bytes()[1:])
+        return done
+
+    monkeypatch.setattr(os, "copy_file_range", copy)
+    with pytest.raises(PinError, match=r"model\.safetensors.*changed while it was pinned; pin it again"):
+        pin_folder(resolver, settled, REPO)
+    assert left(tmp_path) == []
+
+
 def test_a_full_disk_is_one_sentence_with_the_place(
     resolver: Resolver, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
