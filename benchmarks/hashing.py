@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from benchmarks.rooms import MIB, Env, Shop, disk
 from pinformers.ipfs.unixfs import hash_file
 
 REPO = "org/weights"
-# A folder on a file system whose copies share their places, where the machine has one.
+# A folder on a file system that makes clones, where the machine has one.
 SHARING = os.environ.get("PINFORMERS_BENCH_SHARING")
 # One line: pyperf keeps the command as metadata, where lines may not break.
 _HASH = "import pathlib, sys; from pinformers.ipfs.unixfs import hash_file; "
@@ -56,9 +59,6 @@ def _sha256(path: Path) -> None:
 
 
 def _pins(shop: Shop, folder: Path, mib: int) -> None:
-    # A folder that people pin is older than one that was just written.
-    for path in folder.iterdir():
-        os.utime(path, (1_000_000_000, 1_000_000_000))
     shop.hub.add(REPO, folder)
     kept = shop.home("hashing-cached")
     shop.book.taker.inside("download", REPO, env=kept)
@@ -66,35 +66,49 @@ def _pins(shop: Shop, folder: Path, mib: int) -> None:
         "pin of the cache": ("pin", REPO),
         "sha256 of the folder": ("sha256", folder),
         "pin of the folder": ("pin", folder, REPO),
-        "copy and sha256": ("copy", folder, "copy"),
+        "copy, sha256 and fsync": ("copy", folder, "copy", "durable"),
     }
-    if SHARING:
-        there = Path(tempfile.mkdtemp(dir=SHARING))
-        sides["pin of the folder, shared"] = ("pin", shutil.copytree(folder, there / "weights"), REPO)
-    shop.book.turns(shop.pick(5, 15), *[partial(_pin, shop, kept, side, work) for side, work in sides.items()])
-    if SHARING:
-        shutil.rmtree(there)
+    with _sharing(folder) as shared:
+        if shared is not None:
+            sides["pin of the folder, shared"] = ("pin", shared, REPO)
+        shop.book.turns(shop.pick(5, 15), *[partial(_pin, shop, kept, side, work) for side, work in sides.items()])
     cached, copied = f"pin {mib} MiB that the hub cache holds", f"pin a folder of {mib} MiB, which is copied"
-    of_all, both = "sha256 of the same bytes", "copy and sha256 of the same bytes"
+    of_all, both = "sha256 of the same bytes", "copy, sha256 and fsync of the same bytes"
     shop.book.line(Line(8, cached, of_all, "8 pin of the cache", "8 sha256 of the folder", 1.15))
     shop.book.line(Line(8, copied, of_all, "8 pin of the folder", "8 sha256 of the folder", 1.15))
-    shop.book.line(Line(8, copied, both, "8 pin of the folder", "8 copy and sha256", None))
-    if SHARING:
-        shared = f"pin a folder of {mib} MiB, whose places on the disk the copy shares (XFS, Btrfs)"
-        shop.book.line(Line(8, shared, of_all, "8 pin of the folder, shared", "8 sha256 of the folder", 1.15))
+    shop.book.line(Line(8, copied, both, "8 pin of the folder", "8 copy, sha256 and fsync", None))
+    if shared is not None:
+        cloned = f"pin a folder of {mib} MiB, which is cloned on XFS or Btrfs"
+        shop.book.line(Line(8, cloned, of_all, "8 pin of the folder, shared", "8 sha256 of the folder", 1.15))
+
+
+@contextlib.contextmanager
+def _sharing(folder: Path) -> Iterator[Path | None]:
+    """Yield a copy of the folder where clones can be made, which has been left alone for long enough."""
+    if SHARING is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(dir=SHARING) as there:
+        copied = shutil.copytree(folder, Path(there) / "weights")
+        os.sync()
+        time.sleep(61)
+        yield copied
 
 
 def _pin(shop: Shop, kept: Env, side: str, work: tuple[str | Path, ...]) -> dict[str, float]:
     env = shop.home(PINFORMERS_LOG="warning")
-    if side.endswith("shared"):
-        env["HF_HOME"] = str(Path(work[1]).parent / "hub")
     if work == ("pin", REPO):
         _link(Path(kept["HF_HOME"]) / "hub", Path(env["HF_HOME"]) / "hub")
     name, *args = work
+    if side.endswith("shared"):
+        env["HF_HOME"] = str(Path(args[0]).parent / "hub")
     if name == "copy":
-        args[-1] = Path(env["HOME"]) / args[-1]
+        args[1] = Path(env["HOME"]) / args[1]
+    free = shutil.disk_usage(SHARING).free if SHARING else 0
     child = shop.book.taker.inside(str(name), *args, env=env)
-    shutil.rmtree(env["HF_HOME"], ignore_errors=True)
+    if side.endswith("shared"):
+        assert free - shutil.disk_usage(SHARING).free < 16 * MIB, "no clone was made: is it XFS or Btrfs?"
+        shutil.rmtree(env["HF_HOME"])
     shop.leave(env)
     return {f"8 {side}": child.values[0]}
 

@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 import platform
+import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -88,9 +89,8 @@ class Book:
     def turns(self, rounds: int, *sides: Callable[[], Values], warm: bool = True) -> None:
         """Ask each side for its values, ``rounds`` times in turn; the first round is not counted."""
         for number in range(-1 if warm else 0, rounds):
-            # Each side comes first as often as the others.
-            shift = number % len(sides)
-            for side in (*sides[shift:], *sides[:shift]):
+            # A side finds the pages and writes of the one before, which is another each time; and in each run alike.
+            for side in random.Random(number).sample(sides, len(sides)):
                 values = side()
                 if number >= 0:
                     for series, value in values.items():

@@ -15,6 +15,8 @@ from pinformers.importing.standing_in import Function
 
 HUB = "transformers.utils.hub"
 TEMPLATES = "additional_chat_templates"
+# What looks for a file in the cache.
+_CLIENT, _LOOKS = "huggingface_hub.file_download", ("try_to_load_from_cache", "hf_hub_download")
 
 
 class Answers:
@@ -39,7 +41,6 @@ class Answers:
     # -- transformers.utils.hub -------------------------------------------------------------------------------
 
     def cached_files(self, original: Function) -> Function:
-        # What somebody else has put in its place is called.
         own = original.__module__ == HUB and not hasattr(original, "__wrapped__")
 
         def cached_files(*args: Any, **kwargs: Any) -> Any:
@@ -52,8 +53,11 @@ class Answers:
             if pinned is not None and not call.forces(resolver):
                 call.put("revision", hub_types.resolved_revision(call, pinned.commit))
                 if pinned.deliver(call.paths, local=bool(call.get("local_files_only"))):
-                    if own and (placed := call.placed(pinned, call.cache_dir or _hub_cache())) is not None:
-                        return placed
+                    # What somebody has put in its place, or under it, is called.
+                    if own and _looks_itself(original):
+                        placed = call.placed(pinned, call.cache_dir or _hub_cache())
+                        if placed is not None:
+                            return placed
                     # 4.57 asks hf_hub_download for a single file; only that can say that a file is absent.
                     alone = len(call.paths) == 1 and self.downloads_one
                     return call.run_within(pinned, **({} if alone else {"local_files_only": True}))
@@ -202,6 +206,11 @@ class Answers:
 
 def _settled(resolver: Resolver, call: Call) -> str | None:
     return resolver.commit(str(call.repo), call.revision, repo_type=call.repo_type, cache_dir=call.cache_dir)
+
+
+def _looks_itself(function: Function) -> bool:
+    names = function.__globals__
+    return all(getattr(names.get(name), "__module__", "") == _CLIENT for name in _LOOKS)
 
 
 def _hub_cache() -> str:

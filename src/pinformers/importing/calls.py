@@ -114,13 +114,15 @@ class Call:
     def placed(self, pinned: Pinned, cache_dir: str) -> list[str] | None:
         """What the original returns where ``pinned`` has put all that is asked for in place; None where it says more.
 
-        It would look for the pin's folder, list it, and look at each file once more.
+        It would look for the pin's folder, and list it, for each of them.
         """
         words = self._kwargs.keys() <= _parameters(self._original).keys()
         if not (words and self.paths and self.exact and all(map(pinned.has, self.paths))):
             return None
         snapshot = os.path.join(cache_dir, pinned.folder, "snapshots", pinned.commit)
-        return [os.path.join(snapshot, self.get("subfolder") or "", name) for name in self._filenames]
+        found = [os.path.join(snapshot, self.get("subfolder") or "", name) for name in self._filenames]
+        # Not by a name that means another folder to the original: one with ~ in it.
+        return found if all(map(os.path.isfile, found)) else None
 
     @functools.cached_property
     def _filenames(self) -> Any:

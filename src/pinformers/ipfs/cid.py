@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from pinformers._errors import BadCID, BlockMismatch
 from pinformers.ipfs import varint
@@ -51,6 +52,11 @@ class CID(_Parts):
         if len(digest) > MAX_DIGEST:
             raise BadCID(digest[:16].hex() + "...", f"the digest is longer than {MAX_DIGEST} bytes")
         return super().__new__(cls, version, codec, hash_code, digest)
+
+    @classmethod
+    def _make(cls, iterable: Iterable[Any]) -> CID:  # type: ignore[override]
+        # What namedtuple's own, and with it _replace, does without a check.
+        return cls(*iterable)
 
     @classmethod
     def parse(cls, text: str) -> CID:

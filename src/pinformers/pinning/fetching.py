@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -20,8 +19,9 @@ from pinformers.ipfs.dag import Fetch, Runs, known_leaves, leaf_block, read_part
 from pinformers.ipfs.dagpb import parse_node
 from pinformers.pinning.ahead import Ahead
 from pinformers.pinning.cache import RepoCache, Told, check_room, nobody
+from pinformers.pinning.clones import Looks, clone
 from pinformers.pinning.pin import Pin, PinnedFile
-from pinformers.pinning.records import Stat, signature, sync, write_bytes
+from pinformers.pinning.records import sync, write_bytes
 from pinformers.sources.workers import Workers
 
 # The bytes that a copy holds in memory.
@@ -67,11 +67,11 @@ def fetch_file(
 
 
 def copy_file(
-    cache: RepoCache, pin: Pin, path: str, source: Path, looks: Stat | None = None, placed: Placed = nobody
+    cache: RepoCache, pin: Pin, path: str, source: Path, looks: Looks | None = None, placed: Placed = nobody
 ) -> Fetched:
     """Put a pinned file in place out of ``source``; raises PinError where that holds other bytes, and OSError.
 
-    While it ``looks`` as it did when it was hashed, it is the pinned file.
+    Where it still ``looks`` as it did when it was hashed, a clone of it is made if the file system can.
     """
     return _put(cache, pin, path, _FileCopy(pin.files[path], source, looks), placed)
 
@@ -91,38 +91,18 @@ def _put(
 class _FileCopy:
     """One file on its way from another place on this machine."""
 
-    def __init__(self, file: PinnedFile, source: Path, looks: Stat | None) -> None:
+    def __init__(self, file: PinnedFile, source: Path, looks: Looks | None) -> None:
         self.file, self.wrote = file, False
         self._source, self._looks = source, looks
 
     def write(self, out: BinaryIO) -> None:
-        """Write it anew; where the system does not copy what looks as when it was hashed, read and check the whole."""
+        """Write it anew, as a clone of what looks as when it was hashed, or else read and checked."""
         out.truncate(0)
-        if self._looks is None or not self._copied(out):
-            out.seek(0)
-            out.truncate()
+        if self._looks is None or not clone(self._source, self._looks, out):
             check_room(Path(out.name).parent, self.file.size)
+            out.truncate(0)
             self._read(out)
         self.wrote = True
-
-    def _copied(self, out: BinaryIO) -> bool:
-        """Have the system copy it; of XFS and Btrfs it then is another name for the same places on the disk."""
-        if not hasattr(os, "copy_file_range"):
-            return False
-        size, done = self.file.size, 0
-        try:
-            with open(self._source, "rb", buffering=0) as source, _flushing(out) as flushing:
-                while done < size:
-                    count = os.copy_file_range(source.fileno(), out.fileno(), min(size - done, _FLUSHED), done, done)
-                    if not count:
-                        return False
-                    done += count
-                    flushing.wrote(count)
-        except OSError as exc:
-            # Another file system, or one that cannot; a full disk is said once more.
-            _logger.debug("%s is read to be copied: %s", self._source, exc)
-            return False
-        return signature(self._source) == self._looks
 
     def _read(self, out: BinaryIO) -> None:
         # Equal sha256 are equal bytes, and so equal blocks.
@@ -207,27 +187,18 @@ class _FileFetch:
 
 def _write(out: BinaryIO, pieces: Iterable[bytes | memoryview], take: Callable[[bytes | memoryview], None]) -> None:
     """Write pieces and have ``take`` hash each meanwhile: both release the GIL, so that two cores are at work."""
-    hashing = Workers("pinformers-hash")
+    hashing, flushing = Workers("pinformers-hash"), _Flushing(out)
     try:
-        with _flushing(out) as flushing:
-            for piece in pieces:
-                hashed = hashing.submit(partial(take, piece))
-                try:
-                    out.write(piece)
-                    flushing.wrote(len(piece))
-                finally:
-                    # Before the next piece, which may be in the same memory.
-                    hashed.result()
+        for piece in pieces:
+            hashed = hashing.submit(partial(take, piece))
+            try:
+                out.write(piece)
+                flushing.wrote(len(piece))
+            finally:
+                # Before the next piece, which may be in the same memory.
+                hashed.result()
     finally:
         hashing.close()
-
-
-@contextmanager
-def _flushing(out: BinaryIO) -> Iterator[_Flushing]:
-    flushing = _Flushing(out)
-    try:
-        yield flushing
-    finally:
         flushing.close()
     flushing.check()
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,9 +12,9 @@ from pinformers.pinning.adoption import keep_blocks
 from pinformers.pinning.cards import read_card
 from pinformers.pinning.catalog import Catalog, after, read_ref
 from pinformers.pinning.checking import check_file, mend
+from pinformers.pinning.clones import Looks, settled
 from pinformers.pinning.pin import Pin, PinnedFile, check_path, check_repo, check_revision, commit_of, pointer_id
 from pinformers.pinning.pinned import PinnedRepo
-from pinformers.pinning.records import Stat, signature
 from pinformers.pinning.removal import take_back
 from pinformers.pinning.resolver import Resolver
 from pinformers.pinning.times import now
@@ -61,17 +60,15 @@ _LFS_SUFFIXES = frozenset(
     ]
 )
 _LFS_FROM = 10 << 20
-# A file that was written to so many nanoseconds ago may be again, and look the same: clocks tick, FAT's every 2 s.
-_RECENT = 4_000_000_000
 
 Progress = Callable[[int], None]
 
 
 class _Hashed(NamedTuple):
-    """The files of a folder, and how those looked that are the same as long as they look so."""
+    """The files of a folder, and how those looked before that had been left alone."""
 
     dags: Mapping[str, FileDag]
-    looks: Mapping[str, Stat]
+    looks: Mapping[str, Looks | None]
 
 
 def pin_folder(
@@ -80,13 +77,13 @@ def pin_folder(
     """Pin ``folder`` as ``repo`` at ``revision``.
 
     A folder has no hub commit, so its commit is the first 40 hex digits of its root CID's digest: equal folders have
-    equal commits everywhere. The files are copied, since a folder may change later; where the file system shares what
-    equal files have in common, as XFS and Btrfs do, a copy takes no room.
+    equal commits everywhere. The files are copied and checked once more, since a folder may change; where the file
+    system makes clones, as XFS and Btrfs do, a file that has been left alone is cloned, which takes no room.
     """
     check_repo(repo)
     check_revision(revision)
     chunking, paths = resolver.policy.chunking, _paths(folder)
-    looks = _settled(folder, paths)
+    looks = {path: settled(folder / path) for path in paths}
     dags = {
         path: hash_file(folder / path, git=not _is_lfs(path, size), progress=progress, chunking=chunking)
         for path, size in ((path, (folder / path).stat().st_size) for path in paths)
@@ -142,16 +139,10 @@ def _bring(
             if finding.state != "good":
                 mend(resolver, finding, [source])
         elif state == "missing":
-            pinned.copy(path, folder / path, hashed.looks.get(path))
+            pinned.copy(path, folder / path, hashed.looks[path])
         if progress is not None:
             progress(dag.size)
     return pinned
-
-
-def _settled(folder: Path, paths: Iterable[str]) -> dict[str, Stat]:
-    latest = time.time_ns() - _RECENT
-    found = ((path, signature(folder / path)) for path in paths)
-    return {path: looks for path, looks in found if looks is not None and looks[1] < latest}
 
 
 def _local(path: Path, dag: FileDag) -> LocalFile:

@@ -15,6 +15,7 @@ from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.cache import RepoCache
 from pinformers.pinning.cards import own_account, read_card
 from pinformers.pinning.catalog import Catalog, Place, read_ref
+from pinformers.pinning.clones import Looks
 from pinformers.pinning.early import Asked, Early, Given, Guard, expected, weights
 from pinformers.pinning.fetching import Fetched, copy_file, fetch_file
 from pinformers.pinning.ledger import PLAIN, Ledger, Served
@@ -169,7 +170,7 @@ class PinnedRepo:
         if problem is not None:
             raise PinError(str(self.cache.file(self.commit, path)), problem)
 
-    def copy(self, path: str, source: Path, looks: Stat | None = None) -> None:
+    def copy(self, path: str, source: Path, looks: Looks | None = None) -> None:
         """Put one pinned file in place out of another place on this machine, likewise; raises PinError.
 
         ``looks`` are those that it had when it was hashed.

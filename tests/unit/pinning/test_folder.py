@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -148,79 +150,74 @@ def test_a_folder_that_changes_meanwhile_is_refused(
 
 
 @pytest.fixture
-def settled(folder: Path) -> Path:
-    """A folder that nobody has written to of late."""
-    for path in folder.rglob("*"):
-        os.utime(path, (1_000_000_000, 1_000_000_000))
-    return folder
+def cloned(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A file system that makes clones, out of files that may be new; the inodes of those that it made them of."""
+    made: list[int] = []
+
+    def ioctl(out: int, request: int, source: int) -> None:
+        assert request == 0x40049409
+        made.append(os.fstat(source).st_ino)
+        os.pwrite(out, os.pread(source, 1 << 30, 0), 0)
+
+    monkeypatch.setattr("fcntl.ioctl", ioctl)
+    monkeypatch.setattr("pinformers.pinning.clones._SETTLED", -(10**9))
+    return made
 
 
-@pytest.fixture
-def ranges(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many bytes the system copied each time; short of what it is asked for, as it may."""
-    original, copied = os.copy_file_range, list[int]()
-
-    def copy(source: int, target: int, count: int, *offsets: int) -> int:
-        copied.append(original(source, target, min(count, 7), *offsets))
-        return copied[-1]
-
-    monkeypatch.setattr(os, "copy_file_range", copy)
-    return copied
+makes_clones = pytest.mark.skipif(sys.platform != "linux", reason="clones are made on Linux")
 
 
-needs_ranges = pytest.mark.skipif(not hasattr(os, "copy_file_range"), reason="needs copy_file_range")
-
-
-@needs_ranges
-def test_the_system_copies_what_looks_as_when_it_was_hashed(
-    resolver: Resolver, settled: Path, ranges: list[int]
-) -> None:
-    pinned = pin_folder(resolver, settled, REPO)
-    assert sum(ranges) == sum(len(content) for content in FILES.values())
+@makes_clones
+def test_what_looks_as_when_it_was_hashed_is_cloned(resolver: Resolver, folder: Path, cloned: list[int]) -> None:
+    pinned = pin_folder(resolver, folder, REPO)
+    assert sorted(cloned) == sorted((folder / path).stat().st_ino for path in FILES)
     assert {path: pinned.cache.file(pinned.commit, path).read_bytes() for path in FILES} == FILES
     assert {found.state for found in check(resolver.catalog, pinned.pin)} == {"good"}
 
 
-@needs_ranges
-def test_what_was_written_of_late_is_read_once_more(resolver: Resolver, folder: Path, ranges: list[int]) -> None:
+@makes_clones
+@pytest.mark.parametrize("ago", [0, 50])
+def test_what_was_written_of_late_is_read_once_more(
+    resolver: Resolver, folder: Path, cloned: list[int], monkeypatch: pytest.MonkeyPatch, ago: int
+) -> None:
+    monkeypatch.setattr("pinformers.pinning.clones._SETTLED", 60 * 10**9)
+    for path in FILES:
+        # Its bytes are old by its own word; that the word is new, the system says.
+        os.utime(folder / path, (time.time() - ago * 1000,) * 2)
     pin_folder(resolver, folder, REPO)
-    assert ranges == []
+    assert cloned == []
 
 
-@needs_ranges
-@pytest.mark.parametrize("answer", [OSError(18, "Invalid cross-device link"), OSError(95, "Not supported"), 0])
-def test_what_the_system_does_not_copy_is_read(
-    resolver: Resolver, settled: Path, monkeypatch: pytest.MonkeyPatch, answer: OSError | int
+@makes_clones
+def test_what_changes_before_it_is_cloned_is_refused(
+    resolver: Resolver, folder: Path, tmp_path: Path, cloned: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = iter(range(100))
+    intend, target = PinnedRepo.intend, folder / "model.safetensors"
 
-    def copy(source: int, target: int, count: int, *_: int) -> int:
-        if isinstance(answer, OSError):
-            raise answer
-        # Other bytes, and then no more: the file is shorter than it was.
-        return os.write(target, b"?" * min(count, 3)) if next(calls) % 2 == 0 else answer
+    def change(pinned: PinnedRepo, paths: Iterable[str]) -> None:
+        intend(pinned, paths)
+        before = target.stat()
+        target.write_bytes(b"x" + target.read_bytes()[1:])
+        # As of old, but for the time at which that was said.
+        os.utime(target, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-    monkeypatch.setattr(os, "copy_file_range", copy)
-    pinned = pin_folder(resolver, settled, REPO)
-    assert {path: pinned.cache.file(pinned.commit, path).read_bytes() for path in FILES} == FILES
-
-
-@needs_ranges
-def test_what_changes_while_the_system_copies_it_is_refused(
-    resolver: Resolver, settled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original, target = os.copy_file_range, settled / "model.safetensors"
-
-    def copy(source: int, out: int, *rest: int) -> int:
-        done = original(source, out, *rest)
-        if os.fstat(source).st_ino == target.stat().st_ino:
-            target.write_bytes(b"x" + target.read_bytes()[1:])
-        return done
-
-    monkeypatch.setattr(os, "copy_file_range", copy)
+    monkeypatch.setattr(PinnedRepo, "intend", change)
     with pytest.raises(PinError, match=r"model\.safetensors.*changed while it was pinned; pin it again"):
-        pin_folder(resolver, settled, REPO)
+        pin_folder(resolver, folder, REPO)
     assert left(tmp_path) == []
+
+
+@makes_clones
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.EXDEV, errno.ENOTTY, errno.ENOSPC])
+def test_what_cannot_be_cloned_is_copied(
+    resolver: Resolver, folder: Path, cloned: list[int], monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def ioctl(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.ioctl", ioctl)
+    pinned = pin_folder(resolver, folder, REPO)
+    assert {path: pinned.cache.file(pinned.commit, path).read_bytes() for path in FILES} == FILES
 
 
 def test_a_full_disk_is_one_sentence_with_the_place(
