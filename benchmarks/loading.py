@@ -32,7 +32,7 @@ def warm(shop: Shop) -> None:
         shop.cli(sides["ours"], "flush")
         asked: dict[str, list[int]] = {"online": [], "ours": []}
         turns = [partial(_turn, shop, f"4 {name}", repo, side, env, asked) for side, env in sides.items()]
-        shop.book.turns(shop.pick(3, 20), *turns)
+        shop.book.turns(shop.pick(3, 12), *turns)
         _lines(shop, name, asked)
 
 
@@ -73,7 +73,7 @@ def first(shop: Shop) -> None:
         on = {"PINFORMERS": "1", "PINFORMERS_LOG": "warning"}
         sides = {f"14 {case}, plain": {}, f"14 {case}, ours": on}
         turns = [partial(_first, shop, series, prepare, extra) for series, extra in sides.items()]
-        shop.book.turns(shop.pick(3, 20), *turns)
+        shop.book.turns(shop.pick(3, 12), *turns)
         for span in ("load", "whole process"):
             what = f"first load of MiniLM, {case}, {span}"
             shop.book.line(Line(14, what, "plain", f"14 {case}, ours, {span}", f"14 {case}, plain, {span}", 1.03))
