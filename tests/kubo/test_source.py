@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,15 @@ def test_a_block_of_the_swarm(start_daemon: Start, store: MemoryStore) -> None:
     assert b"".join(read_file(root, source.block)) == CONTENT
 
 
-def test_a_run_of_leaves_is_read_from_its_repo_in_one_go(kubo: KuboDaemon, store: MemoryStore) -> None:
+@pytest.fixture(params=["beside it", "by its RPC"])
+def beside(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether a daemon's repo is read beside it."""
+    if request.param != "beside it":
+        monkeypatch.setattr(KuboNode, "blockstore", lambda _: None)
+    return bool(request.param == "beside it")
+
+
+def test_a_run_of_leaves_is_read_from_its_repo_in_one_go(kubo: KuboDaemon, store: MemoryStore, beside: bool) -> None:
     node, content = KuboNode(kubo.multiaddr), os.urandom(9 << 20)
     root = stored(node, store, content)
     source = KuboSource(node, swarm_timeout=0)
@@ -93,7 +102,17 @@ def test_a_run_of_leaves_is_read_from_its_repo_in_one_go(kubo: KuboDaemon, store
     kept = [cid for cid, _ in source.run(Run(root, tuple(found[2:8])))]
     assert kept == [leaf.cid for leaf in found[2:8]][: len(kept)]
     assert len(kept) <= 3
-    assert not list(source.run(Run(root, tuple(found[:2]))))
+    # Beside it, each is looked for; its RPC is not asked for several again so soon.
+    assert len(list(source.run(Run(root, tuple(found[:2]))))) == (2 if beside else 0)
+
+
+def test_what_the_daemon_has_is_read_beside_it(kubo: KuboDaemon, store: MemoryStore) -> None:
+    node = KuboNode(kubo.multiaddr)
+    root = stored(node, store)
+    blocks = node.blockstore()
+    assert blocks is not None
+    assert b"".join(read_file(root, lambda cid: blocks.block(cid) or b"")) == CONTENT
+    assert blocks.block(ABSENT) is None
 
 
 def test_many_threads_read_at_once(kubo: KuboDaemon, store: MemoryStore) -> None:
@@ -233,14 +252,14 @@ def _patient(call: Callable[[], object]) -> object:
             time.sleep(0.05)
 
 
-def test_a_daemon_that_dies_in_the_middle(kubo: KuboDaemon, store: MemoryStore) -> None:
+def test_a_daemon_that_dies_in_the_middle(kubo: KuboDaemon, store: MemoryStore, beside: bool) -> None:
     node = KuboNode(kubo.multiaddr)
     root = stored(node, store)
     pieces = read_file(root, KuboSource(node, swarm_timeout=1.0).block)
     next(pieces)
     kubo.process.kill()
     kubo.process.wait()
-    with pytest.raises(SourceUnavailable):
+    with nullcontext() if beside else pytest.raises(SourceUnavailable):
         list(pieces)
 
 

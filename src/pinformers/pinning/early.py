@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -31,6 +32,10 @@ _WEIGHTS = (
 )
 # The classes whose from_pretrained loads weights; a tokenizer needs none.
 _MODELS = re.compile(r"PreTrainedModel|_BaseAuto(?:Model|Backbone)Class|AutoModel.*|AutoBackbone")
+
+# Seconds after which a thread that computes lets others go on. By CPython's own 5 ms, a fetch waits so long for each
+# step of each block beside an import, which is no faster for it (https://github.com/python/cpython/issues/52194).
+_SWITCH = 0.001
 
 _logger = logging.getLogger("pinformers")
 _EXPECTED: ContextVar[bool] = ContextVar("pinformers_weights", default=False)
@@ -150,7 +155,7 @@ class _Begun(Generic[T]):
         self._workers, self._lock = Workers("pinformers-early"), threading.Lock()
         self._waiting: dict[Key, _Job[T]] = {}
         self._running: dict[Key, _Job[T]] = {}
-        self._places = BLOCKS
+        self._places, self._switch = BLOCKS, 0.0
 
     def add(self, key: Key, job: _Job[T]) -> None:
         with self._lock:
@@ -180,6 +185,9 @@ class _Begun(Generic[T]):
                 if key is None or self._waiting[key].blocks > self._places:
                     return
                 job = self._running[key] = self._waiting.pop(key)
+                if self._places == BLOCKS:
+                    self._switch = sys.getswitchinterval()
+                    sys.setswitchinterval(min(self._switch, _SWITCH))
                 self._places -= job.blocks
                 workers = self._workers
             workers.run(partial(self._run, key, job))
@@ -190,4 +198,7 @@ class _Begun(Generic[T]):
         finally:
             with self._lock:
                 self._places += job.blocks
+                # Not where somebody has set another meanwhile.
+                if self._places == BLOCKS and math.isclose(sys.getswitchinterval(), _SWITCH):
+                    sys.setswitchinterval(self._switch)
             self._top_up()

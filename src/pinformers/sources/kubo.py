@@ -16,6 +16,7 @@ from pinformers.ipfs.cid import CID, IDENTITY, Block
 from pinformers.ipfs.dag import Run, read_run
 from pinformers.ipfs.dagpb import MAX_BLOCK
 from pinformers.ipfs.layout import UNIXFS_V1_2025
+from pinformers.sources.flatfs import Flatfs
 from pinformers.sources.kubo_rpc import NAME, Rpc, is_json
 
 # Pin names came with this one.
@@ -90,6 +91,18 @@ class KuboNode:
     def repo_path(self) -> Path:
         """Return the folder of its repo, on its machine."""
         return self._rpc.control(lambda client: Path(client.repo.stat()["RepoPath"]))
+
+    def blockstore(self) -> Flatfs | None:
+        """Return its repo's blocks to read beside it, where it runs on this machine and keeps them in files."""
+        if not self.local:
+            return None
+        # repo/stat says it, too, when it has looked at each block.
+        said = is_json(self._rpc.read("diag/sys", wait=2.0))
+        try:
+            path = Path(said["environment"]["IPFS_PATH"] or "~/.ipfs").expanduser()
+        except (KeyError, TypeError, RuntimeError):
+            return None
+        return Flatfs.of_repo(path) if path.is_absolute() else None
 
     # -- blocks -----------------------------------------------------------------------------------------------
 
@@ -244,7 +257,10 @@ class KuboNode:
 
 
 class KuboSource:
-    """Blocks of a daemon: from its repo first, then from its swarm within ``swarm_timeout`` seconds."""
+    """Blocks of a daemon: from its repo first, beside it where that can be read, then from its swarm.
+
+    That has ``swarm_timeout`` seconds.
+    """
 
     name = NAME
     local = False
@@ -254,10 +270,18 @@ class KuboSource:
         # Set whole, without a lock, which a fork could find held.
         self._away: tuple[float, str] = (0.0, "")
         self._silent_until = self._alone_until = 0.0
-        self._delivers = False
+        self._delivers, self._looked = False, False
+        self._store: Flatfs | None = None
 
     def run(self, run: Run) -> Iterator[tuple[CID, bytes]]:
         """Yield the verified leaves of a run, where the daemon's repo has them."""
+        stored = self._stored_ones(run)
+        first = next(stored, None)
+        if first is not None:
+            yield first
+            yield from stored
+            return
+        # Its repo may be of another kind, and of a file of its filestore it has the inner blocks alone.
         if not self._delivers or time.monotonic() < max(self._alone_until, self._away[0]):
             return
         try:
@@ -275,12 +299,36 @@ class KuboSource:
         if time.monotonic() < until:
             raise SourceUnavailable(NAME, why)
         try:
+            stored = self._stored(cid)
+            if stored is not None:
+                return stored
             block = self._block(cid)
             cid.verify(block)
             return block
         except SourceUnavailable as exc:
             self._away = time.monotonic() + PAUSE, exc.reason
             raise
+
+    def _stored_ones(self, run: Run) -> Iterator[tuple[CID, bytes]]:
+        """Yield the leaves of a run that lie in its repo's folder, as far as none is missing."""
+        store = self._store
+        if store is None:
+            return
+        for leaf in run.leaves:
+            block = store.block(leaf.cid)
+            if block is None:
+                return
+            yield leaf.cid, block
+
+    def _stored(self, cid: CID) -> bytes | None:
+        if not self._looked:
+            try:
+                self._store = self._node.blockstore()
+            except SourceError as exc:
+                # It is judged by what it says of blocks: whoever stands before it may let through no more than that.
+                _logger.debug("%s does not say where its repo is: %s", self._node.url, exc)
+            self._looked = True
+        return None if self._store is None else self._store.block(cid)
 
     def _block(self, cid: CID) -> bytes:
         try:

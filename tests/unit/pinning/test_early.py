@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -340,3 +341,21 @@ def test_a_forked_process_begins_anew(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "ignore", "-c", FORKED]
     done = subprocess.run(command, env=clean_env(tmp_path), timeout=60, check=False)
     assert done.returncode == 0
+
+
+def test_threads_take_turns_faster_while_something_is_fetched_ahead(
+    resolver: Resolver, known: PinnedRepo, tmp_path: Path
+) -> None:
+    before, seen = sys.getswitchinterval(), list[float]()
+
+    def noted(now: set[str]) -> bool:
+        seen.append(sys.getswitchinterval())
+        return True
+
+    pinned = elsewhere(resolver, known, Watched(known, noted), tmp_path)
+    assert pinned.deliver(SHARDS)
+    assert min(seen) == pytest.approx(0.001)
+    give_back = time.monotonic() + PATIENCE
+    while sys.getswitchinterval() != before and time.monotonic() < give_back:
+        time.sleep(0.01)
+    assert sys.getswitchinterval() == before

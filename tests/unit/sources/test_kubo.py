@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -613,3 +615,35 @@ def test_leaves_that_stand_side_by_side_come_in_one_answer_or_one_by_one(fault: 
         # After a failure each is asked for by itself, for a while.
         assert server.count("cat") == (1 if fault else 2)
         assert source.block(CID_OF_BLOCK) == BLOCK
+
+
+def test_a_repo_on_this_machine_is_read_beside_its_daemon(tmp_path: Path) -> None:
+    folder = tmp_path / "repo"
+    for leaf, cid in zip(LEAVES[:3], CIDS, strict=False):
+        key = base64.b32encode(cid.multihash).decode().rstrip("=")
+        (folder / "blocks" / key[-3:-1]).mkdir(parents=True, exist_ok=True)
+        (folder / "blocks" / key[-3:-1] / f"{key}.data").write_bytes(leaf)
+    (folder / "blocks" / "SHARDING").write_text("/repo/flatfs/shard/v1/next-to-last/2", encoding="ascii")
+
+    def answer(ask: Ask) -> None:
+        if ask.command_name == "diag/sys":
+            ask.reply({"environment": {"IPFS_PATH": str(folder)}})
+        else:
+            ask.reply(LEAVES[3])
+
+    with stub(answer) as daemon:
+        source = KuboSource(KuboNode(daemon.url), swarm_timeout=0)
+        assert [source.block(cid) for cid in CIDS] == LEAVES
+        assert list(source.run(RUN)) == list(zip(CIDS, LEAVES, strict=True))[:3]
+        # What it lacks, the daemon has.
+        assert (daemon.count("diag/sys"), daemon.count("block/get"), daemon.count("cat")) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "said", [b"no JSON", b"[]", b"null", {}, {"environment": {}}, {"environment": {"IPFS_PATH": "relative"}}]
+)
+def test_where_nobody_says_where_the_repo_is_the_daemon_is_asked(said: Any) -> None:
+    with stub(lambda ask: ask.reply(said if ask.command_name == "diag/sys" else BLOCK)) as daemon:
+        source = KuboSource(KuboNode(daemon.url), swarm_timeout=0)
+        assert [source.block(CID_OF_BLOCK) for _ in range(2)] == [BLOCK, BLOCK]
+        assert (daemon.count("diag/sys"), daemon.count("block/get")) == (1, 2)

@@ -1,0 +1,46 @@
+"""The blocks of a Kubo repo as they lie in its folder: to read them there costs half of asking the daemon."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from pathlib import Path
+
+from pinformers._errors import BadCID, BlockMismatch
+from pinformers.ipfs.cid import CID
+from pinformers.ipfs.dagpb import MAX_BLOCK
+
+# https://github.com/ipfs/go-ds-flatfs: the folder of a key is named by so many of its letters, the last one left out.
+_SHARDING = re.compile(r"/repo/flatfs/shard/v1/next-to-last/([1-9])\s*")
+
+
+class Flatfs:
+    """A folder of blocks, each in a file that is written once and never changed."""
+
+    def __init__(self, folder: Path, letters: int) -> None:
+        self._folder, self._letters = os.fspath(folder), letters
+
+    @classmethod
+    def of_repo(cls, repo: Path) -> Flatfs | None:
+        """Return the blocks of a repo; None where it keeps them in another way, or lets nobody read them."""
+        folder = repo / "blocks"
+        try:
+            match = _SHARDING.fullmatch((folder / "SHARDING").read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None
+        return None if match is None else cls(folder, int(match[1]))
+
+    def block(self, cid: CID) -> bytes | None:
+        """Return the verified block; None where there is none, or no true one."""
+        key = base64.b32encode(cid.multihash).decode("ascii").rstrip("=")
+        path = os.path.join(self._folder, key[-1 - self._letters : -1], f"{key}.data")
+        try:
+            with open(path, "rb", buffering=0) as stream:
+                if os.fstat(stream.fileno()).st_size > MAX_BLOCK:
+                    return None
+                block = stream.read()
+            cid.verify(block)
+        except (OSError, BlockMismatch, BadCID):
+            return None
+        return block
