@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+import stat
 from pathlib import Path
 
 from pinformers._errors import BadCID, BlockMismatch
@@ -26,7 +27,7 @@ class Flatfs:
         """Return the blocks of a repo; None where it keeps them in another way, or lets nobody read them."""
         folder = repo / "blocks"
         try:
-            match = _SHARDING.fullmatch((folder / "SHARDING").read_text(encoding="ascii"))
+            match = _SHARDING.fullmatch(_read(os.fspath(folder / "SHARDING"), 256).decode("ascii"))
         except (OSError, ValueError):
             return None
         return None if match is None else cls(folder, int(match[1]))
@@ -36,11 +37,21 @@ class Flatfs:
         key = base64.b32encode(cid.multihash).decode("ascii").rstrip("=")
         path = os.path.join(self._folder, key[-1 - self._letters : -1], f"{key}.data")
         try:
-            with open(path, "rb", buffering=0) as stream:
-                if os.fstat(stream.fileno()).st_size > MAX_BLOCK:
-                    return None
-                block = stream.read()
+            block = _read(path, MAX_BLOCK)
             cid.verify(block)
         except (OSError, BlockMismatch, BadCID):
             return None
         return block
+
+
+def _read(path: str, most: int) -> bytes:
+    """Read a file of at most so many bytes; raises OSError for another, and for a pipe, which would hold up its reader.
+
+    Who says where the repo is may not be the daemon.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(os.open(path, flags), "rb", buffering=0) as stream:
+        status = os.fstat(stream.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > most:
+            raise OSError(f"{path} is no file of at most {most} bytes")
+        return stream.read(status.st_size)

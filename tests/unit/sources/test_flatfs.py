@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,16 @@ def test_the_folders_are_named_as_the_repo_says(tmp_path: Path) -> None:
 def test_another_repo_is_none(tmp_path: Path, sharding: str) -> None:
     assert Flatfs.of_repo(tmp_path / "nowhere") is None
     assert Flatfs.of_repo(repo(tmp_path, sharding)) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_holds_nobody_up(tmp_path: Path) -> None:
+    blocks = Flatfs.of_repo(repo(tmp_path / "a"))
+    target = put(tmp_path / "a", RAW, BLOCK)
+    target.unlink()
+    os.mkfifo(target)
+    assert blocks is not None
+    assert blocks.block(RAW) is None
+    (repo(tmp_path / "b") / "blocks" / "SHARDING").unlink()
+    os.mkfifo(tmp_path / "b" / "blocks" / "SHARDING")
+    assert Flatfs.of_repo(tmp_path / "b") is None
