@@ -37,6 +37,14 @@ def test_fields() -> None:
     assert CID.dag_pb(EMPTY_RAW.digest) != EMPTY_RAW
 
 
+def test_no_way_to_another_one_leads_past_the_rules() -> None:
+    assert CID.parse(V1)._replace(codec=RAW) == CID.raw(CID.parse(V1).digest)
+    with pytest.raises(BadCID, match="32 bytes"):
+        EMPTY_RAW._replace(digest=b"")
+    with pytest.raises(BadCID, match="version 2"):
+        CID._make((2, RAW, SHA2_256, bytes(32)))
+
+
 @pytest.mark.parametrize("base", "bzfk")
 def test_bases(base: str) -> None:
     assert CID.parse(SAME[base]) == CID.parse(SAME["b"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -18,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from flatfs_repo import make_repo, put_block
 from pinformers._errors import BlockNotFound, PinError, SourceError, SourceUnavailable
 from pinformers.ipfs import CID, Block
 from pinformers.ipfs.dag import Leaf, Run
@@ -618,12 +618,9 @@ def test_leaves_that_stand_side_by_side_come_in_one_answer_or_one_by_one(fault: 
 
 
 def test_a_repo_on_this_machine_is_read_beside_its_daemon(tmp_path: Path) -> None:
-    folder = tmp_path / "repo"
+    folder = make_repo(tmp_path / "repo")
     for leaf, cid in zip(LEAVES[:3], CIDS, strict=False):
-        key = base64.b32encode(cid.multihash).decode().rstrip("=")
-        (folder / "blocks" / key[-3:-1]).mkdir(parents=True, exist_ok=True)
-        (folder / "blocks" / key[-3:-1] / f"{key}.data").write_bytes(leaf)
-    (folder / "blocks" / "SHARDING").write_text("/repo/flatfs/shard/v1/next-to-last/2", encoding="ascii")
+        put_block(folder, cid, leaf)
 
     def answer(ask: Ask) -> None:
         if ask.command_name == "diag/sys":
