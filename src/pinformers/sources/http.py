@@ -151,6 +151,15 @@ class Exchange:
         if connection is not None:
             connection.cut(self)
 
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Have the connection that this thread uses meanwhile be the exchange's."""
+        self.kept, _running.exchange = False, self
+        try:
+            yield
+        finally:
+            _running.exchange = None
+
     def enter(self, connection: Connection, *, kept: bool) -> None:
         """Note the connection; raises OSError when the exchange was abandoned before."""
         with self._lock:
@@ -165,6 +174,7 @@ class _Running(threading.local):
 
 _running = _Running()
 Manager = TypeVar("Manager", bound=urllib3.PoolManager)
+T = TypeVar("T")
 
 
 class Connection(HTTPConnection):
@@ -176,7 +186,12 @@ class Connection(HTTPConnection):
         super().__init__(*args, **kwargs)
         self._owning = threading.Lock()
         self._owner: Exchange | None = None
-        self._used = False
+        self._used = self._last = False
+
+    @property
+    def is_connected(self) -> bool:
+        # A server closes after the last answer, perhaps not yet, and need not have said so in it.
+        return not self._last and super().is_connected
 
     def connect(self) -> None:
         self._used = False
@@ -186,8 +201,8 @@ class Connection(HTTPConnection):
     def request(self, *args: Any, **kwargs: Any) -> None:
         self._own()
         # An answer that ends with its connection needs no chunks, in which HTTP/1.1 sends what has no length.
-        last = (kwargs.get("headers") or {}).get("Connection") == "close"
-        self._http_vsn, self._http_vsn_str = (10, "HTTP/1.0") if last else (11, "HTTP/1.1")
+        self._last = (kwargs.get("headers") or {}).get("Connection") == "close"
+        self._http_vsn, self._http_vsn_str = (10, "HTTP/1.0") if self._last else (11, "HTTP/1.1")
         if self.sock is not None:
             # What the last answer left of its own time is not what this request may take.
             self.sock.settimeout(self.timeout)
@@ -270,37 +285,25 @@ class Connections:
             port = f":{parts.port}" if parts.port else ""
             headers = {**headers, "Host": f"{'127.0.0.1' if host == 'localhost' else host}{port}"}
             parts = parts._replace(netloc=f"localhost{port}")
-        for _ in range(self._kept + 1):
-            try:
-                return self._send(parts, headers, exchange)
-            except Refusal as exc:
-                # A server may close a kept connection in the moment in which it is used again (RFC 9112, 9.3.1).
-                if exc.kind != "broken" or not exchange.kept or exchange.abandoned:
-                    raise
-        raise Refusal(parts.netloc, "it closes every connection without an answer", "broken")
+        return resent(lambda: self._send(parts, headers, exchange), exchange, self._kept)
 
     def _send(self, parts: SplitResult, headers: Mapping[str, str], exchange: Exchange) -> BaseHTTPResponse:
         manager = self._manager(parts)
-        exchange.kept = False
         wait = exchange.wait or self._timeout
         left = None if exchange.until is None else exchange.until - time.monotonic()
         if left is not None and left <= 0:
             raise Refusal(parts.netloc, "it stalled: it did not answer in time", "stalled")
-        _running.exchange = exchange
-        try:
-            with mapped(parts.netloc):
-                answer = manager.request(
-                    "GET",
-                    parts.geturl(),
-                    headers={"Accept-Encoding": "identity", "User-Agent": "pinformers", **headers},
-                    timeout=urllib3.Timeout(total=left, connect=wait, read=wait),
-                    redirect=False,
-                    retries=False,
-                    preload_content=False,
-                    decode_content=False,
-                )
-        finally:
-            _running.exchange = None
+        with mapped(parts.netloc), exchange.running():
+            answer = manager.request(
+                "GET",
+                parts.geturl(),
+                headers={"Accept-Encoding": "identity", "User-Agent": "pinformers", **headers},
+                timeout=urllib3.Timeout(total=left, connect=wait, read=wait),
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+            )
         if exchange.abandoned:
             # http.client takes a header that ends too early for a whole one.
             answer.close()
@@ -322,6 +325,20 @@ class Connections:
         if proxy is not None and proxy.startswith("socks"):
             return owned(_socks(proxy, options))
         return owned(urllib3.PoolManager(**options) if proxy is None else _proxied(proxy, options))
+
+
+def resent(send: Callable[[], T], exchange: Exchange, kept: int) -> T:
+    """Send a request, and again where the connection was one of ``kept`` that were used before and broke.
+
+    A server may close such a one in the moment in which it is used again (RFC 9112, 9.3.1). Raises what ``send`` does.
+    """
+    for _ in range(kept):
+        try:
+            return send()
+        except Refusal as exc:
+            if exc.kind != "broken" or not exchange.kept or exchange.abandoned:
+                raise
+    return send()
 
 
 def discard(answer: BaseHTTPResponse) -> None:

@@ -23,11 +23,13 @@ from pinformers._errors import BlockNotFound, SourceError, SourceUnavailable
 from pinformers.sources.http import (
     Address,
     Connection,
+    Exchange,
     Network,
     discard,
     is_loopback,
     mapped,
     owned,
+    resent,
     url_of_multiaddr,
 )
 from pinformers.sources.patience import Body, renew
@@ -35,6 +37,7 @@ from pinformers.sources.patience import Body, renew
 NAME = "kubo"
 _UNIX = "/unix/"
 _CONNECT = 3.0
+_KEPT = 16
 _ANSWER = 4 << 20
 _LINE = 1 << 20
 _BOUNDARY = "pinformers-7d1a3b0c9e5f4d2a8b6c"
@@ -159,17 +162,24 @@ class Rpc:
         kind = {} if body is None else {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
         # The first one is for sending, too, and a daemon whose disk is busy reads an upload when it can.
         patience = urllib3.Timeout(connect=_CONNECT if body is None else self._timeout, read=wait or self._timeout)
+        exchange = Exchange()
+
+        def send() -> BaseHTTPResponse:
+            with mapped(NAME), exchange.running():
+                return self._open().request(
+                    "POST",
+                    f"{'' if self._unix else self.url}/api/v0/{command}?{urlencode(query, doseq=True)}",
+                    headers={**self._headers, **kind, **(headers or {})},
+                    body=body,
+                    timeout=patience,
+                    redirect=False,
+                    retries=False,
+                    preload_content=False,
+                )
+
         with _transport():
-            answer = self._open().request(
-                "POST",
-                f"{'' if self._unix else self.url}/api/v0/{command}?{urlencode(query, doseq=True)}",
-                headers={**self._headers, **kind, **(headers or {})},
-                body=body,
-                timeout=patience,
-                redirect=False,
-                retries=False,
-                preload_content=False,
-            )
+            # A body is made once.
+            answer = resent(send, exchange, _KEPT if body is None else 0)
             try:
                 if answer.status != 200:
                     raise _refusal(command, answer)
@@ -188,7 +198,7 @@ class Rpc:
     def _pool(self) -> urllib3.PoolManager | HTTPConnectionPool:
         if self._unix:
             return _UnixPool(self.url[len(_UNIX) - 1 :])
-        return owned(urllib3.PoolManager(maxsize=16, num_pools=2, **self._tls()))
+        return owned(urllib3.PoolManager(maxsize=_KEPT, num_pools=2, **self._tls()))
 
     @property
     def _alone(self) -> dict[str, str]:
@@ -246,7 +256,7 @@ class _UnixPool(HTTPConnectionPool):
     ConnectionCls = _UnixConnection
 
     def __init__(self, path: str) -> None:
-        super().__init__("localhost", maxsize=16, path=path)
+        super().__init__("localhost", maxsize=_KEPT, path=path)
 
 
 def _multiaddr(url: str) -> tuple[str, str]:

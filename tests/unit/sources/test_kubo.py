@@ -617,6 +617,46 @@ def test_leaves_that_stand_side_by_side_come_in_one_answer_or_one_by_one(fault: 
         assert source.block(CID_OF_BLOCK) == BLOCK
 
 
+def test_a_connection_that_serves_no_other_call_is_not_used_again() -> None:
+    ports = []
+
+    def answer(ask: Ask) -> None:
+        ports.append(ask.client_address[1])
+        ask.reply(b"".join(LEAVES) if ask.command_name == "cat" else BLOCK)
+        # It said nothing of an end, and closes when it likes.
+        ask.close_connection = False
+
+    with stub(answer) as server:
+        source = KuboSource(KuboNode(server.url), swarm_timeout=0)
+        source.block(CID_OF_BLOCK)
+        assert list(source.run(RUN))
+        source.block(CID_OF_BLOCK)
+    *_, before, cat, after = ports
+    assert before == cat != after
+
+
+@pytest.mark.parametrize("upload", [False, True])
+def test_a_kept_connection_that_closes_is_no_failure(upload: bool) -> None:
+    served = []
+
+    def answer(ask: Ask) -> None:
+        ask.rfile.read(int(ask.headers.get("Content-Length", 0)))
+        ask.close_connection = ask.client_address in served
+        if not ask.close_connection:
+            served.append(ask.client_address)
+            ask.reply(BLOCK)
+
+    with stub(answer) as server:
+        rpc = Rpc(server.url, token=None, timeout=6)
+        if upload:
+            rpc.read("block/get")
+            with pytest.raises(SourceUnavailable, match="broke"):
+                rpc.send("add", iter([b"made once"]))
+        else:
+            assert [rpc.read("block/get") for _ in range(3)] == [BLOCK] * 3
+            assert len(served) == 3
+
+
 def test_a_repo_on_this_machine_is_read_beside_its_daemon(tmp_path: Path) -> None:
     folder = make_repo(tmp_path / "repo")
     for leaf, cid in zip(LEAVES[:3], CIDS, strict=False):
