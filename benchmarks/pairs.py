@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import io
 import itertools
 import json
 import os
 import platform
 import random
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -24,6 +26,7 @@ import pyperf
 from benchmarks.results import Line
 
 INSIDE = Path(__file__).with_name("inside.py")
+ROOT = Path(__file__).parent.parent
 Values = Mapping[str, float]
 """What one turn of a side gave, by the name of the series, which begins with the side's own name."""
 
@@ -121,7 +124,7 @@ class Book:
         for name, runs in self._runs.items():
             # A series is called by its row first; those of the curves have none.
             row = int(name.split()[0]) if name[0].isdigit() else 0
-            about = {**machine(), **self._about.get(name, {}), "full": int(full), "row": row}
+            about = {**machine(), **self._about.get(name, {}), "full": int(full), "row": row, "commit": commit()}
             lines = [asdict(line) for line in self._lines if line.theirs == name]
             if lines:
                 about["lines"] = json.dumps(lines)
@@ -147,6 +150,20 @@ def machine() -> dict[str, str | int | float]:
         "perf_version": pyperf.__version__,
     }
     return found
+
+
+@functools.cache
+def commit() -> str:
+    """Say which code is measured, with a plus where ``src`` has changes that are in no commit; empty without git."""
+
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, check=False)
+
+    try:
+        changed = git("diff", "--quiet", "HEAD", "--", "src").returncode
+        return git("rev-parse", "--short", "HEAD").stdout.strip() + "+" * changed if changed < 2 else ""
+    except FileNotFoundError:
+        return ""
 
 
 @contextlib.contextmanager

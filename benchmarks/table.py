@@ -71,10 +71,12 @@ def _medians(results: Results) -> list[str]:
     """Return the table of the series that lines compare."""
     lines = [found.line for found in results.lines]
     named = dict.fromkeys(name for line in lines for name in _sides(line))
-    found = ["| series | median | values |", "|---|---:|---:|"]
+    found = ["| series | median | values | measured | suite | commit |", "|---|---:|---:|---|---|---|"]
     for name in named:
         one = results.series[name]
-        found.append(f"| {name} | {_absolute(one.median, one.unit)} | {len(one.values)} |")
+        suite = "full" if int(one.about["full"]) else "quick"
+        when, code = max(one.about["dates"])[:10], one.about.get("commit", "")
+        found.append(f"| {name} | {_absolute(one.median, one.unit)} | {len(one.values)} | {when} | {suite} | {code} |")
     return found
 
 
