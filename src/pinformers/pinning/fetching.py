@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -17,7 +18,7 @@ from pinformers.ipfs.car import append_car, read_car, write_car
 from pinformers.ipfs.cid import CID, DAG_PB, IDENTITY, RAW, Block
 from pinformers.ipfs.dag import Fetch, Runs, known_leaves, leaf_block, read_parts
 from pinformers.ipfs.dagpb import parse_node
-from pinformers.pinning.ahead import Ahead
+from pinformers.pinning.ahead import WINDOW, Ahead
 from pinformers.pinning.cache import RepoCache, Told, check_room, nobody
 from pinformers.pinning.clones import Looks, clone
 from pinformers.pinning.pin import Pin, PinnedFile
@@ -134,7 +135,7 @@ class _FileFetch:
         try:
             fetch, size = self._noted(ahead.fetch), self.file.size
             parts = read_parts(self._cid, fetch, start=start, size=size, verified=True)
-            _write(out, (piece for _, piece in parts), self._take)
+            _write(out, (piece for _, piece in parts), self._take, WINDOW)
         finally:
             ahead.close()
         self._check()
@@ -185,22 +186,58 @@ class _FileFetch:
         self.file = self.file._replace(sha256=sha256)
 
 
-def _write(out: BinaryIO, pieces: Iterable[bytes | memoryview], take: Callable[[bytes | memoryview], None]) -> None:
-    """Write pieces and have ``take`` hash each meanwhile: both release the GIL, so that two cores are at work."""
-    hashing, flushing = Workers("pinformers-hash"), _Flushing(out)
+def _write(
+    out: BinaryIO, pieces: Iterable[bytes | memoryview], take: Callable[[bytes | memoryview], None], behind: int = 0
+) -> None:
+    """Write pieces and have ``take`` hash each meanwhile: both release the GIL, so that two cores are at work.
+
+    So many pieces may wait ``behind`` for their hash: none where the next one comes in the same memory.
+    """
+    hashing, flushing = _Hashing(take), _Flushing(out)
     try:
         for piece in pieces:
-            hashed = hashing.submit(partial(take, piece))
-            try:
-                out.write(piece)
-                flushing.wrote(len(piece))
-            finally:
-                # Before the next piece, which may be in the same memory.
-                hashed.result()
+            hashing.add(piece)
+            out.write(piece)
+            flushing.wrote(len(piece))
+            hashing.wait(behind)
+        hashing.wait(0)
     finally:
         hashing.close()
         flushing.close()
     flushing.check()
+
+
+class _Hashing:
+    """Hash pieces in their order beside whoever writes them, without a word between the two for each."""
+
+    def __init__(self, take: Callable[[bytes | memoryview], None]) -> None:
+        self._take, self._workers = take, Workers("pinformers-hash")
+        self._pieces: deque[bytes | memoryview] = deque()
+        self._running: Future[None] | None = None
+
+    def add(self, piece: bytes | memoryview) -> None:
+        """Have a piece hashed: by whoever hashes the one before, or anew."""
+        self._pieces.append(piece)
+        if self._running is None or self._running.done():
+            self._running = self._workers.submit(self._hash)
+
+    def wait(self, most: int) -> None:
+        """Wait until no more than so many pieces are left to hash."""
+        while len(self._pieces) > most and self._running is not None:
+            self._running.result()
+            if self._pieces:
+                # It had looked for more a moment before one came.
+                self._running = self._workers.submit(self._hash)
+
+    def close(self) -> None:
+        """Let the thread end; what is left is hashed by nobody."""
+        self._pieces.clear()
+        self._workers.close()
+
+    def _hash(self) -> None:
+        while self._pieces:
+            self._take(self._pieces[0])
+            self._pieces.popleft()
 
 
 class _Flushing:

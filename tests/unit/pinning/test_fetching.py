@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from pinformers._errors import BlockMismatch, BlockNotFound, SourceError
 from pinformers.ipfs import CID, V0_2015, Profile, hash_file
 from pinformers.pinning.ahead import WINDOW, Ahead
 from pinformers.pinning.cache import PART, RepoCache
-from pinformers.pinning.fetching import fetch_file
+from pinformers.pinning.fetching import _write, fetch_file
 from pinformers.pinning.pin import Pin, PinnedFile
 from pinformers.pinning.records import AGE
 from pinformers.sources.base import Chain
@@ -248,3 +249,33 @@ def test_an_answer_that_never_comes_does_not_keep_the_interpreter(tmp_path: Path
     command = [sys.executable, "-c", SILENT, str(tmp_path)]
     done = subprocess.run(command, cwd=Path(__file__).parent, env=env, capture_output=True, text=True, timeout=60)
     assert done.stdout == "given up\n", done.stderr
+
+
+@pytest.mark.parametrize("behind", [0, 3])
+def test_pieces_are_hashed_in_their_order_and_not_far_behind(tmp_path: Path, behind: int) -> None:
+    hashed: list[bytes] = []
+    written = 0
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal written
+        for number in range(50):
+            assert written - len(hashed) <= behind
+            yield b"%d" % number
+            written += 1
+
+    def take(piece: bytes | memoryview) -> None:
+        time.sleep(0.001 * (len(hashed) % 3))
+        hashed.append(bytes(piece))
+
+    with open(tmp_path / "out", "wb") as out:
+        _write(out, pieces(), take, behind)
+    assert hashed == [b"%d" % number for number in range(50)]
+    assert (tmp_path / "out").read_bytes() == b"".join(hashed)
+
+
+def test_what_hashing_raises_is_raised(tmp_path: Path) -> None:
+    def take(piece: bytes | memoryview) -> None:
+        raise MemoryError
+
+    with open(tmp_path / "out", "wb") as out, pytest.raises(MemoryError):
+        _write(out, [b"a", b"b"], take, 8)
