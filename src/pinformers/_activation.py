@@ -16,7 +16,7 @@ from pinformers._asking import asking
 from pinformers._errors import SettingsError
 from pinformers.importing.hook import ImportHook
 from pinformers.importing.routing import PACKAGE
-from pinformers.importing.swaps import executing
+from pinformers.importing.swaps import executing, weakly
 
 if TYPE_CHECKING:
     from pinformers._settings import Loaded
@@ -243,8 +243,9 @@ class _State:
 
 
 _STATE = _State()
+_FORKED = _STATE.forked
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_STATE.forked)
+    os.register_at_fork(after_in_child=weakly(_FORKED, None))
 
 
 def step_aside() -> None:

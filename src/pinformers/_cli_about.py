@@ -91,7 +91,7 @@ def _open(name: str, value: object) -> object:
     if name not in ADDRESSES or not isinstance(value, str):
         return value
     # deferred: network clients, a tenth of a second that `status` has no need of.
-    from pinformers.sources.http import redacted
+    from pinformers.sources.addresses import redacted
 
     return redacted(value)
 

@@ -24,8 +24,9 @@ from pinformers._discovery import DEFAULT_API
 from pinformers._errors import Refusal, SettingsError, SourceError
 from pinformers._settings import Loaded, Settings, read_settings
 from pinformers.ipfs.cid import CID
+from pinformers.sources.addresses import Address, redacted
 from pinformers.sources.cluster import ClusterNode
-from pinformers.sources.http import Address, Connections, Exchange, Network, redacted
+from pinformers.sources.http import Connections, Exchange, Network
 from pinformers.sources.kubo import KuboNode
 from pinformers.sources.trustless import Gateway
 from pinformers.sources.workers import Workers

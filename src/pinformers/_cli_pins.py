@@ -146,7 +146,7 @@ def undelivered(settings: Settings, problem: Exception) -> str:
     if not isinstance(problem, SourceUnavailable) or problem.source != "kubo":
         return str(problem)
     # deferred: network clients, which other commands do not need.
-    from pinformers.sources.http import redacted
+    from pinformers.sources.addresses import redacted
 
     where = f"No Kubo daemon can be used at {redacted(settings.kubo_api)}: {problem.reason.rstrip('.')}"
     return f"{where}; start it with `ipfs daemon`, or name another with `export PINFORMERS_KUBO_API=ADDRESS`."

@@ -13,7 +13,7 @@ from pinformers.importing.finder import Finder
 from pinformers.importing.heard import Heard
 from pinformers.importing.protocols import Resolver
 from pinformers.importing.routing import PACKAGE, Route
-from pinformers.importing.swaps import executing, is_module, namespace
+from pinformers.importing.swaps import executing, is_module, namespace, weakly
 from pinformers.importing.wrapping import MODELS, WEIGHTS, AutoWrappers, Loading, public_auto_classes
 
 AUTO = f"{PACKAGE}.models.auto."
@@ -40,7 +40,9 @@ class ImportHook:
 
     def __init__(self, current: Callable[[], Resolver | None], loading: Loading, events: Events) -> None:
         self._events, heard = events, Heard()
-        self._client = ClientRoute(current, events.everything, heard)
+        # What huggingface_hub has atexit do reaches its functions, and so what these call.
+        self._held = current, events.everything
+        self._client = ClientRoute(weakly(self._held[0], None), weakly(self._held[1], False), heard)
         self._route = Route(current, heard, loading, self._client)
         self._wrappers = AutoWrappers(loading)
         self.finder = Finder(PACKAGE, self._executed, CLIENT)

@@ -6,10 +6,11 @@ import sys
 import weakref
 from collections.abc import Callable, Iterable
 from types import FunctionType, MethodType, ModuleType
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard, TypeVar, cast
 
 from pinformers.importing.standing_in import Function, stand_in, stands_in
 
+T = TypeVar("T")
 Wrap = Callable[[Function], Function]
 _Pairs = dict[object, tuple[object, object]]
 
@@ -98,6 +99,20 @@ class Swaps:
     def _pair(self, original: object, wrapper: object) -> None:
         self._wrappers[_key(original)] = (original, wrapper)
         self._originals[_key(wrapper)] = (wrapper, original)
+
+
+def weakly(function: Callable[[], T], otherwise: T) -> Callable[[], T]:
+    """Return a function that calls this one, or returns ``otherwise`` once nobody else holds it any more.
+
+    For what may outlive the modules: a root of the interpreter's end keeps from its garbage all that it reaches.
+    """
+    held = weakref.ref(function)
+
+    def called() -> T:
+        found = held()
+        return otherwise if found is None else found()
+
+    return called
 
 
 def _key(value: object) -> object:

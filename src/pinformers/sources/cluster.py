@@ -16,7 +16,8 @@ from urllib3.response import BaseHTTPResponse
 
 from pinformers._errors import BadCID, SourceError, SourceUnavailable
 from pinformers.ipfs.cid import CID
-from pinformers.sources.http import Network, owned, url_of_multiaddr
+from pinformers.sources.addresses import url_of_multiaddr
+from pinformers.sources.http import Network, owned
 
 _ANSWER = 1 << 20
 # A pin takes about 700 bytes in the list.

@@ -14,7 +14,8 @@ from pinformers._errors import BlockNotFound, Refusal, SettingsError, SourceErro
 from pinformers.ipfs.cid import CID, IDENTITY
 from pinformers.ipfs.dag import Run
 from pinformers.ipfs.dagpb import MAX_BLOCK
-from pinformers.sources.http import Address, Connections, Exchange, Network, redacted
+from pinformers.sources.addresses import Address, redacted
+from pinformers.sources.http import Connections, Exchange, Network
 from pinformers.sources.patience import SLOWEST
 from pinformers.sources.standing import IN_ALL, Outcome, Roster
 from pinformers.sources.trustless import Gateway

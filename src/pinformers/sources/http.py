@@ -5,11 +5,8 @@ Every error of urllib3 ends here, as a Refusal in words that name no password.
 
 from __future__ import annotations
 
-import base64
 import importlib.util
-import ipaddress
 import os
-import re
 import socket
 import ssl
 import threading
@@ -19,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeVar
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
@@ -29,6 +26,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.response import BaseHTTPResponse
 
 from pinformers._errors import Refusal, SourceError
+from pinformers.sources.addresses import Address, is_loopback, netloc, redacted
 from pinformers.sources.patience import PatientResponse
 from pinformers.sources.refusal import words
 
@@ -36,61 +34,6 @@ REDIRECTS = 5
 # Longer than any error page should be: then a new connection is cheaper than reading on.
 _DRAINED = 1 << 16
 _MOVED = (301, 302, 303, 307, 308)
-_PORTS = {"http": 80, "https": 443}
-_HOST = re.compile(r"[\w.:-]+")
-_MULTIADDR = re.compile(r"/(ip4|ip6|dns|dns4|dns6)/([^/]+)/tcp/(\d+)(/https|/tls(?:/http)?|/http)?/?")
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """The URL of a server without the user and password that it came with; those are in ``headers``."""
-
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
-
-    @classmethod
-    def parse(cls, text: str, schemes: tuple[str, ...] = ("http", "https")) -> Address:
-        """Read ``https://user:password@host:port/path``.
-
-        Raises ValueError for anything else, with what is wrong and nothing of the text, in which a password may be.
-        """
-        if re.search(r"[\s\x00-\x1f\x7f\\]", text):
-            raise ValueError("it holds a space or a control character")
-        try:
-            parts = urlsplit(text)
-            _ = parts.port
-        except ValueError:
-            raise ValueError("it has a host or a port that is none") from None
-        if parts.scheme not in schemes or not _HOST.fullmatch(parts.hostname or ""):
-            raise ValueError(f"it does not begin with {' or '.join(f'{scheme}://' for scheme in schemes)} and a host")
-        if parts.query or parts.fragment or "@" in parts.path:
-            raise ValueError("it has more than a host, a port and a path")
-        headers = {}
-        if parts.username is not None:
-            secret = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            headers = {"authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
-        return cls(f"{parts.scheme}://{_netloc(parts)}{parts.path.rstrip('/')}", headers)
-
-    @property
-    def root(self) -> str:
-        """The URL without the ``/ipfs`` that some write at the end of a gateway's."""
-        return self.url.removesuffix("/ipfs")
-
-
-def url_of_multiaddr(text: str) -> str | None:
-    """Write a multiaddr of a TCP port, by address or DNS name, as a URL; None for anything else."""
-    match = _MULTIADDR.fullmatch(text)
-    if match is None:
-        return None
-    kind, host, port, scheme = match.groups()
-    host = f"[{host}]" if kind == "ip6" else host
-    return f"{'https' if scheme not in (None, '/http') else 'http'}://{host}:{port}"
-
-
-def redacted(text: str) -> str:
-    """Return a text that should have been a URL without what may be a user, a password or a token."""
-    shown = re.split("[?#]", text, maxsplit=1)[0]
-    return "://".join(part.rpartition("@")[2] for part in shown.split("://", 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +56,7 @@ class Network:
     def proxy(self, parts: SplitResult) -> str | None:
         """Return the proxy for a URL; this machine itself is reached without one."""
         found = self.proxies.get(parts.scheme) or self.proxies.get("all")
-        if not found or is_loopback(parts.hostname or "") or self.direct(_netloc(parts)):
+        if not found or is_loopback(parts.hostname or "") or self.direct(netloc(parts)):
             return None
         return found if "://" in found else f"http://{found}"
 
@@ -267,7 +210,7 @@ class Connections:
         first, seen = urlsplit(url), {url}
         while True:
             parts = urlsplit(url)
-            mine = secret if (parts.scheme, _netloc(parts)) == (first.scheme, _netloc(first)) else None
+            mine = secret if (parts.scheme, netloc(parts)) == (first.scheme, netloc(first)) else None
             answer = self._once(parts, {**headers, **(mine or {})}, exchange)
             target = answer.headers.get("Location")
             if answer.status not in _MOVED or not target:
@@ -363,14 +306,6 @@ def mapped(where: str) -> Iterator[None]:
         raise Refusal(where, reason, kind) from exc
 
 
-def is_loopback(host: str) -> bool:
-    """Say whether a host is this machine by its very name."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
 def _next(url: str, target: str) -> str:
     try:
         following = urljoin(url, target)
@@ -383,14 +318,7 @@ def _next(url: str, target: str) -> str:
     if is_loopback(after.hostname or "") and not is_loopback(before.hostname or ""):
         # The services of this machine are none of its business.
         raise Refusal(before.netloc, "it redirects to this machine")
-    return after._replace(netloc=_netloc(after), fragment="").geturl()
-
-
-def _netloc(parts: SplitResult) -> str:
-    """Return host and port, normal, without user and password."""
-    host = parts.hostname or ""
-    host = f"[{host}]" if ":" in host else host
-    return host if parts.port in (None, _PORTS.get(parts.scheme)) else f"{host}:{parts.port}"
+    return after._replace(netloc=netloc(after), fragment="").geturl()
 
 
 def _proxied(proxy: str, options: Mapping[str, Any]) -> urllib3.PoolManager:

@@ -8,7 +8,8 @@ from urllib3 import BaseHTTPResponse
 
 from pinformers._errors import BlockNotFound, SourceUnavailable
 from pinformers.ipfs.ipns import MAX_RECORD
-from pinformers.sources.http import Address, Connections, Exchange, Network, discard, mapped, redacted
+from pinformers.sources.addresses import Address, redacted
+from pinformers.sources.http import Connections, Exchange, Network, discard, mapped
 
 MEDIA_TYPE = "application/vnd.ipfs.ipns-record"
 # Both are of the specification; Kubo gives its records by either, public gateways sometimes by one.

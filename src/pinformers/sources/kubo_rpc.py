@@ -20,18 +20,8 @@ from urllib3.exceptions import NewConnectionError
 from urllib3.response import BaseHTTPResponse
 
 from pinformers._errors import BlockNotFound, SourceError, SourceUnavailable
-from pinformers.sources.http import (
-    Address,
-    Connection,
-    Exchange,
-    Network,
-    discard,
-    is_loopback,
-    mapped,
-    owned,
-    resent,
-    url_of_multiaddr,
-)
+from pinformers.sources.addresses import Address, is_loopback, url_of_multiaddr
+from pinformers.sources.http import Connection, Exchange, Network, discard, mapped, owned, resent
 from pinformers.sources.patience import Body, renew
 
 NAME = "kubo"

@@ -15,7 +15,8 @@ from pinformers.ipfs.car import read_car
 from pinformers.ipfs.cid import CID, Block
 from pinformers.ipfs.dag import Run, read_run
 from pinformers.ipfs.dagpb import MAX_BLOCK
-from pinformers.sources.http import Address, Connections, Exchange, discard, mapped
+from pinformers.sources.addresses import Address
+from pinformers.sources.http import Connections, Exchange, discard, mapped
 from pinformers.sources.patience import Body, end_at
 
 RAW_TYPE = "application/vnd.ipld.raw"

@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 
 from pinformers.importing.standing_in import Function
-from pinformers.importing.swaps import Swaps, loaded, namespace
+from pinformers.importing.swaps import Swaps, loaded, namespace, weakly
 
 
 class Api:
@@ -249,3 +249,16 @@ def test_what_was_under_way_during_undo_is_undone_by_another(module: Callable[..
     swaps.method(Api, "ask", wrap)
     swaps.undo()
     assert other.ask is ask and vars(Api)["ask"] is before
+
+
+def test_what_is_held_weakly_is_called_while_somebody_holds_it() -> None:
+    class Owner:
+        def method(self) -> str:
+            return "called"
+
+    owner = Owner()
+    bound = owner.method
+    call = weakly(bound, "nobody is there")
+    assert call() == "called"
+    del bound
+    assert call() == "nobody is there"

@@ -17,7 +17,8 @@ import pytest
 import bad_gateway as bad
 from bad_gateway import Answer, BadGateway, Visit
 from pinformers._errors import Refusal
-from pinformers.sources.http import Address, Connections, Exchange, Network, discard, is_loopback, redacted
+from pinformers.sources.addresses import Address, is_loopback, redacted
+from pinformers.sources.http import Connections, Exchange, Network, discard
 from tls_rooms import gateways, write_certificate
 
 Start = Callable[..., BadGateway]
