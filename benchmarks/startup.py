@@ -15,19 +15,22 @@ from benchmarks.rooms import ROOT, Shop
 
 
 def switched_off(shop: Shop) -> None:
-    """Row 1: two environments that differ in our package and its start-up line alone."""
+    """Row 1: environments that differ in our package and its start-up line alone."""
     env = shop.home("startup")
-    without, ours = (_venv(shop.folder / name) for name in ("venv-without", "venv-ours"))
+    without, ours, least = (_venv(shop.folder / name) for name in ("venv-without", "venv-ours", "venv-least"))
     _install(ours)
+    (_site(least) / "least.pth").write_text("import os\n", encoding="utf-8")
     take = shop.book.taker.command
     shop.book.turns(
-        shop.pick(60, 300),
+        shop.pick(60, 600),
         lambda: {"1 without": take([without, "-c", "pass"], env)},
         lambda: {"1 ours, off": take([ours, "-c", "pass"], env)},
+        lambda: {"1 any line": take([least, "-c", "pass"], env)},
     )
     what = "interpreter start-up with our `.pth`, switch off"
-    line = Line(1, what, "a venv without us", "1 ours, off", "1 without", 0.0003, "difference")
-    shop.book.line(line)
+    shop.book.line(Line(1, what, "a venv without us", "1 ours, off", "1 without", 0.0003, "difference"))
+    what = "the floor: with a `.pth` that says `import os` and no more"
+    shop.book.line(Line(1, what, "the same", "1 any line", "1 without", None, "difference"))
 
 
 def _venv(folder: Path) -> Path:
@@ -35,11 +38,13 @@ def _venv(folder: Path) -> Path:
     return folder / "bin" / "python"
 
 
+def _site(python: Path) -> Path:
+    return python.parent.parent / Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
+
+
 def _install(python: Path) -> None:
     """Put there what the wheel puts into site-packages; with the switch off no dependency is looked at."""
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    site = python.parent.parent / Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
-    assert version in str(site) or sys.platform == "win32"
+    site = _site(python)
     shutil.copytree(Path(pinformers.__file__).parent, site / "pinformers", ignore=shutil.ignore_patterns("_activated"))
     for name in ("pinformers.pth", "pinformers.start"):
         shutil.copy(ROOT / "src" / name, site / name)
