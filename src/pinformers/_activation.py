@@ -243,9 +243,8 @@ class _State:
 
 
 _STATE = _State()
-_FORKED = _STATE.forked
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=weakly(_FORKED, None))
+    os.register_at_fork(after_in_child=weakly(_STATE.forked, None))
 
 
 def step_aside() -> None:

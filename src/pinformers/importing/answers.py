@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from types import FunctionType
 from typing import Any
 
 from pinformers.importing import hub_types
@@ -209,8 +210,8 @@ def _settled(resolver: Resolver, call: Call) -> str | None:
 
 
 def _looks_itself(function: Function) -> bool:
-    names = function.__globals__
-    return all(getattr(names.get(name), "__module__", "") == _CLIENT for name in _LOOKS)
+    names, client = function.__globals__, vars(sys.modules[_CLIENT])
+    return all(type(names.get(name)) is FunctionType and names[name] is client.get(name) for name in _LOOKS)
 
 
 def _hub_cache() -> str:

@@ -79,7 +79,8 @@ class Call:
         folder, files = self.get("subfolder") or ".", self._filenames or (".",)
         return (
             (self.revision is None or (isinstance(self.revision, str) and self.revision != ""))
-            and (self.cache_dir is None or _encodable(self.cache_dir))
+            # An empty one is the working directory to transformers, and not the default.
+            and (self.cache_dir is None or (self.cache_dir != "" and _encodable(self.cache_dir)))
             and isinstance(files, list | tuple)
             and all(isinstance(name, str) and _names_file(name) for name in (folder, *files))
             and not any(name.endswith("/") for name in files)
@@ -117,7 +118,9 @@ class Call:
         It would look for the pin's folder, and list it, for each of them.
         """
         words = self._kwargs.keys() <= _parameters(self._original).keys()
-        if not (words and self.paths and self.exact and all(map(pinned.has, self.paths))):
+        # 4.57 looks first among the files of the commit that an earlier one settled, whatever the revision is by now.
+        other = self.get("_commit_hash") not in (None, pinned.commit)
+        if other or not (words and self.paths and self.exact and all(map(pinned.has, self.paths))):
             return None
         snapshot = os.path.join(cache_dir, pinned.folder, "snapshots", pinned.commit)
         found = [os.path.join(snapshot, self.get("subfolder") or "", name) for name in self._filenames]

@@ -41,8 +41,7 @@ class ImportHook:
     def __init__(self, current: Callable[[], Resolver | None], loading: Loading, events: Events) -> None:
         self._events, heard = events, Heard()
         # What huggingface_hub has atexit do reaches its functions, and so what these call.
-        self._held = current, events.everything
-        self._client = ClientRoute(weakly(self._held[0], None), weakly(self._held[1], False), heard)
+        self._client = ClientRoute(weakly(current, None), weakly(events.everything, False), heard)
         self._route = Route(current, heard, loading, self._client)
         self._wrappers = AutoWrappers(loading)
         self.finder = Finder(PACKAGE, self._executed, CLIENT)

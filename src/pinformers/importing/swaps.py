@@ -101,12 +101,12 @@ class Swaps:
         self._originals[_key(wrapper)] = (wrapper, original)
 
 
-def weakly(function: Callable[[], T], otherwise: T) -> Callable[[], T]:
-    """Return a function that calls this one, or returns ``otherwise`` once nobody else holds it any more.
+def weakly(method: Callable[[], T], otherwise: T) -> Callable[[], T]:
+    """Return a function that calls a bound method, or returns ``otherwise`` once nobody else holds its object.
 
     For what may outlive the modules: a root of the interpreter's end keeps from its garbage all that it reaches.
     """
-    held = weakref.ref(function)
+    held = weakref.WeakMethod(method)
 
     def called() -> T:
         found = held()

@@ -38,6 +38,41 @@ _MODELS = re.compile(r"PreTrainedModel|_BaseAuto(?:Model|Backbone)Class|AutoMode
 _SWITCH = 0.001
 
 _logger = logging.getLogger("pinformers")
+
+
+class _Turns:
+    """The interpreter's switch interval, shorter while somebody asks for that and as it was once nobody does."""
+
+    def __init__(self) -> None:
+        self._lock, self._asking, self._before = threading.Lock(), 0, 0.0
+
+    def shorten(self) -> None:
+        with self._lock:
+            if not self._asking:
+                self._before = sys.getswitchinterval()
+                sys.setswitchinterval(min(self._before, _SWITCH))
+            self._asking += 1
+
+    def restore(self) -> None:
+        with self._lock:
+            self._asking -= 1
+            if not self._asking:
+                self._put_back()
+
+    def forked(self) -> None:
+        if self._asking:
+            self._put_back()
+        self._lock, self._asking = threading.Lock(), 0
+
+    def _put_back(self) -> None:
+        # Not where somebody has set another meanwhile.
+        if math.isclose(sys.getswitchinterval(), _SWITCH):
+            sys.setswitchinterval(self._before)
+
+
+_TURNS = _Turns()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_TURNS.forked)
 _EXPECTED: ContextVar[bool] = ContextVar("pinformers_weights", default=False)
 T = TypeVar("T")
 Key: TypeAlias = tuple[str, ...]
@@ -126,7 +161,7 @@ class _Job(Generic[T]):
 
     def __init__(self, size: int, work: Callable[[Guard], T]) -> None:
         self.future: Future[T] = Future()
-        self.given_up = False
+        self.given_up = self.counted = False
         self.blocks = max(_LEAST, min(WINDOW, math.ceil(size / UNIXFS_V1_2025.chunk)))
         self._work = work
 
@@ -155,7 +190,7 @@ class _Begun(Generic[T]):
         self._workers, self._lock = Workers("pinformers-early"), threading.Lock()
         self._waiting: dict[Key, _Job[T]] = {}
         self._running: dict[Key, _Job[T]] = {}
-        self._places, self._switch = BLOCKS, 0.0
+        self._places = BLOCKS
 
     def add(self, key: Key, job: _Job[T]) -> None:
         with self._lock:
@@ -173,7 +208,9 @@ class _Begun(Generic[T]):
             for key in [key for key in self._waiting if key[: len(model)] == model]:
                 del self._waiting[key]
             for key in [key for key in self._running if key[: len(model)] == model]:
-                self._running.pop(key).given_up = True
+                job = self._running.pop(key)
+                job.given_up = True
+                self._uncount(job)
             # Its threads end, each when it has done what it is at.
             workers, self._workers = self._workers, Workers("pinformers-early")
         workers.close()
@@ -185,20 +222,34 @@ class _Begun(Generic[T]):
                 if key is None or self._waiting[key].blocks > self._places:
                     return
                 job = self._running[key] = self._waiting.pop(key)
-                if self._places == BLOCKS:
-                    self._switch = sys.getswitchinterval()
-                    sys.setswitchinterval(min(self._switch, _SWITCH))
-                self._places -= job.blocks
+                self._count(job)
                 workers = self._workers
-            workers.run(partial(self._run, key, job))
+            try:
+                workers.run(partial(self._run, key, job))
+            except BaseException:
+                # Ctrl-C, perhaps before it began.
+                self._ended(job)
+                raise
 
     def _run(self, key: Key, job: _Job[T]) -> None:
         try:
             job.run(key)
         finally:
-            with self._lock:
-                self._places += job.blocks
-                # Not where somebody has set another meanwhile.
-                if self._places == BLOCKS and math.isclose(sys.getswitchinterval(), _SWITCH):
-                    sys.setswitchinterval(self._switch)
+            self._ended(job)
             self._top_up()
+
+    def _ended(self, job: _Job[T]) -> None:
+        with self._lock:
+            self._uncount(job)
+
+    def _count(self, job: _Job[T]) -> None:
+        job.counted = True
+        self._places -= job.blocks
+        _TURNS.shorten()
+
+    def _uncount(self, job: _Job[T]) -> None:
+        """Give back what it counted for, once: who gave it up does not wait for a block that stalls."""
+        if job.counted:
+            job.counted = False
+            self._places += job.blocks
+            _TURNS.restore()

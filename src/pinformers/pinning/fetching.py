@@ -259,8 +259,10 @@ class _Flushing:
 
     def close(self) -> None:
         """Wait for the disk: the file is closed next, and its number may be another's then."""
-        if self._running is not None:
-            self._running.exception()
+        if self._running is not None and self._running.exception() is not None:
+            # Where something else failed too, nobody hears of it: what did not reach the disk may not be kept.
+            with suppress(OSError):
+                self._out.truncate(0)
         self._workers.close()
 
     def check(self) -> None:

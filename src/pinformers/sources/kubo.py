@@ -322,12 +322,14 @@ class KuboSource:
 
     def _stored(self, cid: CID) -> bytes | None:
         if not self._looked:
+            self._looked = True
             try:
                 self._store = self._node.blockstore()
             except SourceError as exc:
                 # It is judged by what it says of blocks: whoever stands before it may let through no more than that.
                 _logger.debug("%s does not say where its repo is: %s", self._node.url, exc)
-            self._looked = True
+                # It may be about to start.
+                self._looked = getattr(exc.__cause__, "kind", "") != "failed"
         return None if self._store is None else self._store.block(cid)
 
     def _block(self, cid: CID) -> bytes:

@@ -27,7 +27,8 @@ from pinformers.sources.patience import Body, renew
 NAME = "kubo"
 _UNIX = "/unix/"
 _CONNECT = 3.0
-_KEPT = 16
+# Two files that are fetched ahead, and what the load asks for itself.
+_KEPT = 32
 _ANSWER = 4 << 20
 _LINE = 1 << 20
 _BOUNDARY = "pinformers-7d1a3b0c9e5f4d2a8b6c"

@@ -69,8 +69,8 @@ class Workers:
                 job = self._jobs.get(timeout=_IDLE)
             except Empty:
                 with self._lock:
-                    if self._free > 0:
-                        self._free -= 1
+                    if self._free > 0 or self._closed:
+                        self._free = max(self._free - 1, 0)
                         return
                 continue
             if job is None:

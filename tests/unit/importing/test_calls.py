@@ -32,6 +32,7 @@ def test_arguments_are_read_and_put_however_they_came() -> None:
         {"revision": ""},
         {"revision": 5},
         {"revision": b"main"},
+        {"cache_dir": ""},
         {"cache_dir": 5},
         {"cache_dir": b"/cache"},
         {"cache_dir": "/\udcff"},

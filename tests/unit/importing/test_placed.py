@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -145,14 +147,26 @@ def test_what_is_no_hit_transformers_answers_itself(
 
 
 @pytest.mark.parametrize("name", ["try_to_load_from_cache", "hf_hub_download"])
+@pytest.mark.parametrize("like", [lambda _: lambda function: function, functools.wraps], ids=["theirs", "wraps"])
 def test_what_others_put_under_it_is_asked(
-    cache: Path, looks: list[str], monkeypatch: pytest.MonkeyPatch, name: str
+    cache: Path, looks: list[str], monkeypatch: pytest.MonkeyPatch, name: str, like: Callable[..., Any]
 ) -> None:
     original = getattr(hub, name)
 
+    @like(original)
     def theirs(*args: Any, **kwargs: Any) -> Any:
         return original(*args, **kwargs)
 
     monkeypatch.setattr(hub, name, theirs)
     assert ask()(REPO, ["config.json"]) == [str(cache / "hub" / FOLDER / "snapshots" / COMMIT / "config.json")]
     assert looks != []
+
+
+def test_the_commit_that_an_earlier_file_settled_comes_first(cache: Path) -> None:
+    earlier = "e" * 40
+    other = cache / "hub" / FOLDER / "snapshots" / earlier / "config.json"
+    other.parent.mkdir()
+    other.write_text("of the earlier commit", encoding="ascii")
+    settled = {"_commit_hash": earlier} if "_commit_hash" in inspect.signature(hub.cached_files).parameters else {}
+    found = ask()(REPO, ["config.json"], revision="main", **settled)
+    assert found == hub.cached_files(REPO, ["config.json"], revision=COMMIT, local_files_only=True, **settled)

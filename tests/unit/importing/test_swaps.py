@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import importlib.util
 import pickle
 import sys
@@ -257,8 +258,9 @@ def test_what_is_held_weakly_is_called_while_somebody_holds_it() -> None:
             return "called"
 
     owner = Owner()
-    bound = owner.method
-    call = weakly(bound, "nobody is there")
+    call = weakly(owner.method, "nobody is there")
+    gc.collect()
     assert call() == "called"
-    del bound
+    del owner
+    gc.collect()
     assert call() == "nobody is there"

@@ -25,6 +25,7 @@ from pinformers.pinning.folder import pin_folder
 from pinformers.pinning.pin import Pin
 from pinformers.pinning.pinned import PinnedRepo
 from pinformers.pinning.resolver import Resolver
+from pinformers.sources.workers import Workers
 
 SHARDS = [f"model-0000{number}-of-00005.safetensors" for number in range(1, 6)]
 MODEL = {"config.json": b"{}", "tokenizer.json": b"[]", **{name: name.encode() * 1000 for name in SHARDS}}
@@ -324,10 +325,12 @@ FORKED = """
 import os, sys, threading
 from pinformers.pinning.adoption import Adoption
 from pinformers.pinning.early import Early
+before = sys.getswitchinterval()
 early, release = Early(), threading.Event()
 early.begin(("a",), 1, lambda guard: release.wait(30))
 child = os.fork()
 if child == 0:
+    assert sys.getswitchinterval() == before
     assert early.take(("a",)) is None
     early.begin(("b",), 1, lambda guard: "there")
     os._exit(0 if early.take(("b",)) in ("there", None) else 1)
@@ -359,3 +362,44 @@ def test_threads_take_turns_faster_while_something_is_fetched_ahead(
     while sys.getswitchinterval() != before and time.monotonic() < give_back:
         time.sleep(0.01)
     assert sys.getswitchinterval() == before
+
+
+def test_who_gives_up_a_fetch_that_stalls_has_turns_and_places_back_at_once() -> None:
+    early: Early[str] = Early()
+    before, stalled, begun = sys.getswitchinterval(), threading.Event(), threading.Semaphore(0)
+
+    def job(_: object) -> str:
+        begun.release()
+        stalled.wait(PATIENCE)
+        return ""
+
+    for number in range(2):
+        early.begin((str(number),), 5 << 30, job)
+    assert begun.acquire(timeout=PATIENCE)
+    assert begun.acquire(timeout=PATIENCE)
+    early.give_up()
+    assert sys.getswitchinterval() == before
+    early.begin(("another",), 5 << 30, job)
+    assert begun.acquire(timeout=PATIENCE)
+    early.give_up()
+    stalled.set()
+    assert sys.getswitchinterval() == before
+
+
+def test_ctrl_c_where_a_thread_starts_leaves_turns_and_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    early: Early[str] = Early()
+    before = sys.getswitchinterval()
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Workers, "run", interrupted)
+        for number in range(3):
+            with pytest.raises(KeyboardInterrupt):
+                early.begin((str(number),), 5 << 30, lambda _: "")
+            early.give_up()
+    assert sys.getswitchinterval() == before
+    early.begin(("a",), 5 << 30, lambda _: "brought")
+    # None where it has ended before it was asked for: it is then no longer among those that run.
+    assert early.take(("a",)) in ("brought", None)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import random
@@ -279,3 +280,19 @@ def test_what_hashing_raises_is_raised(tmp_path: Path) -> None:
 
     with open(tmp_path / "out", "wb") as out, pytest.raises(MemoryError):
         _write(out, [b"a", b"b"], take, 8)
+
+
+def test_what_the_disk_refused_is_not_kept_where_something_else_fails_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    def pieces() -> Iterator[bytes]:
+        yield bytes(33 << 20)
+        raise SourceError("a gateway", "it stalled")
+
+    monkeypatch.setattr("pinformers.pinning.fetching.sync", refused)
+    with open(tmp_path / "out", "wb") as out, pytest.raises(SourceError):
+        _write(out, pieces(), lambda piece: None)
+    assert (tmp_path / "out").read_bytes() == b""

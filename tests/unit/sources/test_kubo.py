@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import os
 import socket
@@ -22,7 +23,8 @@ from pinformers._errors import BlockNotFound, PinError, SourceError, SourceUnava
 from pinformers.ipfs import CID, Block
 from pinformers.ipfs.dag import Leaf, Run
 from pinformers.ipfs.dagpb import MAX_BLOCK
-from pinformers.sources.kubo import KuboNode, KuboSource
+from pinformers.sources.flatfs import Flatfs
+from pinformers.sources.kubo import PAUSE, KuboNode, KuboSource
 from pinformers.sources.kubo_rpc import Rpc, url_of
 from tls_rooms import certified, write_certificate
 
@@ -222,6 +224,8 @@ def test_only_what_is_too_old_is_said(version: str, old: bool) -> None:
 
 def test_the_warning_of_ipfshttpclient_needs_no_filter() -> None:
     # Filters belong to the process: one that was set here could outlive a `catch_warnings` of another thread.
+    # Those that its packages set when they are imported are theirs.
+    importlib.import_module("ipfshttpclient")
     before = list(warnings.filters)
     with stub(who) as daemon:
         node = KuboNode(daemon.url)
@@ -684,3 +688,18 @@ def test_where_nobody_says_where_the_repo_is_the_daemon_is_asked(said: Any) -> N
         source = KuboSource(KuboNode(daemon.url), swarm_timeout=0)
         assert [source.block(CID_OF_BLOCK) for _ in range(2)] == [BLOCK, BLOCK]
         assert (daemon.count("diag/sys"), daemon.count("block/get")) == (1, 2)
+
+
+def test_a_daemon_that_starts_later_says_where_its_repo_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_repo(tmp_path / "repo")
+    put_block(folder, CID_OF_BLOCK, BLOCK)
+    clock = Clock()
+    monkeypatch.setattr("pinformers.sources.kubo.time", clock)
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        source = KuboSource(KuboNode(f"http://127.0.0.1:{nobody.getsockname()[1]}"), swarm_timeout=0)
+        with pytest.raises(SourceUnavailable):
+            source.block(CID_OF_BLOCK)
+        monkeypatch.setattr(KuboNode, "blockstore", lambda _: Flatfs.of_repo(folder))
+        clock.now += PAUSE + 1
+        assert source.block(CID_OF_BLOCK) == BLOCK
