@@ -60,7 +60,9 @@ def main(arguments: Sequence[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--full", action="store_true", help="the sizes of the table, and more rounds")
-    parser.add_argument("--row", type=int, action="append", default=[], help="this row only; 0 is the plots' curves")
+    rows = sorted(number for numbers, _ in GROUPS for number in numbers)
+    about = "this row only; 0 is the plots' curves"
+    parser.add_argument("--row", type=int, action="append", default=[], choices=rows, metavar="ROW", help=about)
     parser.add_argument("--keep", action="store_true", help="with --row: put it into the results file")
     parser.add_argument("--render", action="store_true", help="measure nothing; table and plots from the results file")
     return parser
