@@ -227,20 +227,19 @@ class _Begun(Generic[T]):
             try:
                 workers.run(partial(self._run, key, job))
             except BaseException:
-                # Ctrl-C, perhaps before it began.
-                self._ended(job)
+                # Ctrl-C, perhaps before it began: nobody may wait for it.
+                with self._lock:
+                    self._running.pop(key, None)
+                    self._uncount(job)
                 raise
 
     def _run(self, key: Key, job: _Job[T]) -> None:
         try:
             job.run(key)
         finally:
-            self._ended(job)
+            with self._lock:
+                self._uncount(job)
             self._top_up()
-
-    def _ended(self, job: _Job[T]) -> None:
-        with self._lock:
-            self._uncount(job)
 
     def _count(self, job: _Job[T]) -> None:
         job.counted = True

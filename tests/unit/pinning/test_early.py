@@ -398,7 +398,7 @@ def test_ctrl_c_where_a_thread_starts_leaves_turns_and_places(monkeypatch: pytes
         for number in range(3):
             with pytest.raises(KeyboardInterrupt):
                 early.begin((str(number),), 5 << 30, lambda _: "")
-            early.give_up()
+            assert early.take((str(number),)) is None
     assert sys.getswitchinterval() == before
     early.begin(("a",), 5 << 30, lambda _: "brought")
     # None where it has ended before it was asked for: it is then no longer among those that run.
