@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             scratch = Path(folder) / "results.json"
             suite.dump(str(scratch))
-            print("\n".join(table.rows(Results.read(scratch))))
+            print("\n".join(table.measured(Results.read(scratch))))
         if asked.row and not asked.keep:
             return
         _write(suite, set(asked.row))

@@ -22,8 +22,8 @@ class Plot:
 
 PLOTS = (
     Plot("size", "A cold fetch over loopback", "MiB of the model"),
-    Plot("files", "All files of a model that is here", "number of files"),
-    Plot("processes", "Processes that want one cold model", "number of processes"),
+    Plot("files", "To find every file of a model that is on this machine", "number of files"),
+    Plot("processes", "Processes that want one cold model of 64 MiB", "number of processes"),
     Plot("catalog", "Finding one model", "models in the catalog, 100 files each"),
 )
 
@@ -44,16 +44,19 @@ def write(results: Results) -> None:
 
 def _draw(plot: Plot, lines: dict[str, list[tuple[float, float]]]) -> None:
     from matplotlib import pyplot
+    from matplotlib.ticker import FuncFormatter, LogLocator
 
-    figure, axes = pyplot.subplots(figsize=(6.4, 3.8))
+    figure, axes = pyplot.subplots(figsize=(6.4, 4.6))
     for label, points in lines.items():
         axes.plot(*zip(*points, strict=True), marker="o", label=label)
     axes.set(title=plot.title, xlabel=plot.x, ylabel=plot.y, xscale="log", yscale="log")
     ticks = sorted({x for points in lines.values() for x, _ in points})
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize="small")
     figure.tight_layout()
     figure.savefig(FOLDER / f"{plot.curve}.svg", metadata={"Date": None})
     pyplot.close(figure)

@@ -20,7 +20,12 @@ def write(results: Results) -> None:
 
 def render(results: Results) -> str:
     """Return what stands between the page's marks, the marks with it."""
-    return "\n".join([BEGIN, "", *_head(results), "", *rows(results), "", *_medians(results), "", END])
+    return "\n".join([BEGIN, "", *_head(results), "", *measured(results), "", END])
+
+
+def measured(results: Results) -> list[str]:
+    """Return the table of what was compared, and that of the sides."""
+    return [*rows(results), "", *_medians(results)]
 
 
 def rows(results: Results) -> list[str]:
@@ -33,6 +38,8 @@ def _row(found: Found) -> str:
     line = found.line
     spread = "" if line.measure == "count" else f"{_said(found, found.low)} to {_said(found, found.high)}"
     holds = {None: "", True: "yes", False: "**no**"}[found.holds]
+    if line.measure != "count" and line.at_most is not None and found.low <= line.at_most <= found.high:
+        holds += " (just)"
     median = _said(found, found.median)
     return f"| {line.row} | {line.what} | {line.against} | {median} | {spread} | {_target(found)} | {holds} |"
 
@@ -61,10 +68,12 @@ def _head(results: Results) -> list[str]:
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     kinds = {int(one["full"]) for one in about}
     kind = "rows of both suites" if len(kinds) > 1 else "the full suite" if 1 in kinds else "the quick suite"
+    judged = [one.holds for one in results.lines if one.holds is not None]
     versions = f"Python {first['python_version']}, transformers {first['transformers_version']}"
     versions += f", huggingface_hub {first['huggingface_hub_version']}, torch {first['torch_version']}"
     machine = f"{first['cpu_count']} cores, {first['platform']}"
-    return [f"Measured {when} by {kind}: {versions}; {machine}."]
+    held = f"Of {len(judged)} targets, {sum(judged)} hold; what stops the others stands below the table."
+    return [f"Measured {when}, row by row, by {kind}: {versions}; {machine}.", "", held]
 
 
 def _medians(results: Results) -> list[str]:

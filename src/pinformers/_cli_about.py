@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import fields
 from typing import Any
 
@@ -25,8 +26,8 @@ _HELD_OFF = f"off: `pinformers activate` turned it on, and {_autostart.SWITCH} i
 
 def status(*, as_json: bool) -> int:
     """Print the state of the switch, the gate and the pin cache."""
-    settings = read_settings({}).settings
-    path = lockfile(settings)
+    loaded = read_settings({})
+    settings, path = loaded.settings, lockfile(loaded.settings)
     said = {**get_status(), "lockfile": path and str(path), "switch": _autostart.wanted(), "marker": _marker()}
     said["pending"] = 0
     pending = os.path.join(said["state_dir"], "pending")
@@ -36,6 +37,8 @@ def status(*, as_json: bool) -> int:
         print_json(said)
     else:
         print_facts(_facts(said, settings))
+    for remark in loaded.remarks:
+        print(f"pinformers status: {remark}", file=sys.stderr)
     return 0
 
 

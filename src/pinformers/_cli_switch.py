@@ -26,7 +26,9 @@ def run(command: Sequence[str], settings: Mapping[str, str | None], environ: Map
     try:
         return _become(command, environ)
     except (FileNotFoundError, NotADirectoryError):
-        print(f"pinformers run: {command[0]}: command not found", file=sys.stderr)
+        script = command[0].endswith(".py") and os.path.isfile(command[0])
+        hint = f"; `pinformers run python {command[0]}` runs that file" if script else ""
+        print(f"pinformers run: {command[0]}: command not found{hint}", file=sys.stderr)
         return NOT_FOUND
     except OSError as exc:
         print(f"pinformers run: {command[0]}: cannot be executed ({exc.strerror})", file=sys.stderr)

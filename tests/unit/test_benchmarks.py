@@ -66,10 +66,12 @@ def test_every_plot_of_the_page_is_there_and_small(suite: dict[str, ModuleType])
     ("ours", "most", "said"),
     [
         ([1.0, 1.02, 1.03], 1.03, "| 1.02x | 1.01x to 1.02x | 1.03x at most | yes |"),
-        ([1.0, 1.04, 9.0], 1.03, "| 1.04x | 1.02x to 5.02x | 1.03x at most | **no** |"),
+        ([1.0, 1.04, 9.0], 1.03, "| 1.04x | 1.02x to 5.02x | 1.03x at most | **no** (just) |"),
         ([1.0, 1.04, 9.0], None, "| 1.04x | 1.02x to 5.02x |  |  |"),
         # Rounded it would look as if it held.
-        ([1.0, 1.0301, 2.0], 1.03, "| 1.03x | 1.02x to 1.52x | 1.03x at most | **no** |"),
+        ([1.0, 1.0301, 2.0], 1.03, "| 1.03x | 1.02x to 1.52x | 1.03x at most | **no** (just) |"),
+        ([1.1, 1.2, 1.3], 1.03, "| 1.20x | 1.15x to 1.25x | 1.03x at most | **no** |"),
+        ([0.9, 1.0, 1.2], 1.03, "| 1.00x | 0.95x to 1.10x | 1.03x at most | yes (just) |"),
     ],
 )
 def test_the_median_of_the_ratios_decides(

@@ -151,7 +151,8 @@ def _local(path: Path, dag: FileDag) -> LocalFile:
 
 def _paths(folder: Path) -> list[str]:
     if not folder.is_dir():
-        raise PinError(str(folder), "there is no such folder; give a model's folder, or a hub name like org/model")
+        what = "it is a file" if folder.is_file() else "there is no such folder"
+        raise PinError(str(folder), f"{what}; give a model's folder, or a hub name like org/model")
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     paths = [path.relative_to(folder) for path in found]
     names = [check_path(path.as_posix()) for path in paths if not SKIPPED.intersection(path.parts)]
