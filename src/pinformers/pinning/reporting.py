@@ -17,9 +17,10 @@ from pinformers.pinning.resolver import Resolver
 from pinformers.pinning.times import span
 from pinformers.sources.base import Source
 
+_LOADS = "plain transformers loads it where the hub cache holds it or the hub delivers it"
 _ON_MISS = {
-    "import": "plain transformers loads it where the hub cache holds it or the hub delivers it, and it is pinned beside the load",
-    "passthrough": "plain transformers loads it where the hub cache holds it or the hub delivers it, and nothing is recorded",
+    "import": f"{_LOADS}, and it is pinned beside the load",
+    "passthrough": f"{_LOADS}, and nothing is recorded",
     "error": "loading it is refused",
 }
 _REFERENCE = "loading it asks the sources for what its CID holds, and pins it; the hub is not asked"
