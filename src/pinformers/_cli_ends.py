@@ -34,11 +34,11 @@ class Commands(click.Group):
         except SettingsError as exc:
             _end(str(exc), USAGE)
         except PinformersError as exc:
-            _end(str(exc), WRONG)
+            _end(f"{exc}{_advice(exc)}", WRONG)
         except OSError as exc:
             if exc.errno == errno.EPIPE:
                 raise
-            _end(_sentence(exc), WRONG)
+            _end(f"{_sentence(exc)}{_advice(exc)}", WRONG)
         except (KeyboardInterrupt, click.Abort):
             # A question that is left by Ctrl-C is an Abort.
             click.echo("Interrupted.", err=True)
@@ -67,6 +67,13 @@ def _sentence(exc: OSError) -> str:
     # Whatever writes files says which; only the output itself has no name.
     place = exc.filename or ("the output" if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else None)
     return f"{place}: {exc.strerror}." if place else f"{exc.strerror}."
+
+
+def _advice(exc: BaseException) -> str:
+    """Say who knows what to do where a folder may not be written."""
+    found = exc if isinstance(exc, OSError) and exc.errno else exc.__cause__
+    refused = isinstance(found, OSError) and found.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    return " `pinformers doctor` says what can be done." if refused else ""
 
 
 def _end(sentence: str, code: int) -> NoReturn:

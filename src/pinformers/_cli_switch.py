@@ -25,14 +25,13 @@ def run(command: Sequence[str], settings: Mapping[str, str | None], environ: Map
     read_settings({}, environ)
     try:
         return _become(command, environ)
-    except (FileNotFoundError, NotADirectoryError):
-        script = command[0].endswith(".py") and os.path.isfile(command[0])
-        hint = f"; `pinformers run python {command[0]}` runs that file" if script else ""
-        print(f"pinformers run: {command[0]}: command not found{hint}", file=sys.stderr)
-        return NOT_FOUND
     except OSError as exc:
-        print(f"pinformers run: {command[0]}: cannot be executed ({exc.strerror})", file=sys.stderr)
-        return NOT_EXECUTABLE
+        absent = isinstance(exc, FileNotFoundError | NotADirectoryError)
+        what = "command not found" if absent else f"cannot be executed ({exc.strerror})"
+        script = command[0].endswith(".py") and os.path.isfile(command[0])
+        hint = f"; `pinformers run python {command[0]}` runs the file" if script else ""
+        print(f"pinformers run: {command[0]}: {what}{hint}", file=sys.stderr)
+        return NOT_FOUND if absent else NOT_EXECUTABLE
 
 
 def _become(command: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -102,6 +103,29 @@ def test_an_os_error_is_one_sentence(cli: Run, tmp_path: Path, monkeypatch: pyte
     result = cli("pin", str(write_folder(tmp_path / "folder")), "--as", REPO, code=1)
     assert result.stderr.count("\n") == 1
     assert str(tmp_path / "file") in result.stderr
+
+
+def test_a_folder_that_may_not_be_written_is_the_doctor_s(
+    cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path, *_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("pinformers.pinning.catalog.write_json", denied)
+    result = cli("pin", str(write_folder(tmp_path / "folder")), "--as", REPO, code=1)
+    assert result.stderr.endswith("Permission denied. `pinformers doctor` says what can be done.\n")
+
+
+def test_a_file_is_no_model(cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "config.json").touch()
+    result = cli("pin", str(tmp_path / "config.json"), "--as", REPO, code=1)
+    assert "it is a file; give a model's folder" in result.stderr
+
+
+def test_status_says_which_variables_name_no_setting(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PINFORMERS_SOURCE", "kubo")
+    for options in ((), ("--json",)):
+        assert "The variable PINFORMERS_SOURCE names no setting" in cli("status", *options).stderr
 
 
 @pytest.mark.parametrize("command", ["rm", "verify", "export", "push", "pin"])
@@ -377,15 +401,20 @@ def test_run_leaves_the_signals_as_they_were_where_nothing_can_be_run(cli: Run) 
 
 
 @POSIX
-@pytest.mark.parametrize(("name", "code"), [("no-such-command", 127), ("./not-executable", 126), ("./folder", 126)])
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("no-such-command", 127), ("./not-executable", 126), ("./folder", 126), ("worker.py", 127), ("./worker.py", 126)],
+)
 def test_run_of_what_cannot_be_run_is_one_sentence(tmp_path: Path, name: str, code: int) -> None:
     (tmp_path / "not-executable").write_text("x")
+    (tmp_path / "worker.py").write_text("print('ran')")
     (tmp_path / "folder").mkdir()
     env = clean_env(tmp_path, PYTHONPATH=os.pathsep.join(sys.path))
     done = subprocess.run([*CLI, "run", name], env=env, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(f"pinformers run: {name}: ")
     assert done.stderr.count("\n") == 1
+    assert (f"`pinformers run python {name}`" in done.stderr) == name.endswith(".py")
 
 
 def test_run_with_a_wrong_setting_runs_nothing(tmp_path: Path) -> None:
