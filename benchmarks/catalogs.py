@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
@@ -90,19 +89,12 @@ class Shelves:
         return Following(folder, [lambda _: self._record], self._blocks.__getitem__, grace=0.0)
 
 
-def _set_aside() -> None:
-    """Have the garbage collector not go over the catalogs that lie in memory: a process that resolves has none."""
-    gc.collect()
-    gc.freeze()
-
-
 def resolving(shop: Shop) -> None:
     """Row 12."""
     many = shop.pick(1000, 10_000)
     few, lots = Shelves(shop, FEW), Shelves(shop, many)
     prefixes = {f"12 {count} models": shelves for count, shelves in ((FEW, few), (many, lots))}
     turns = [partial(shelves.turn, prefix) for prefix, shelves in prefixes.items()]
-    _set_aside()
     shop.book.turns(shop.pick(30, 100), *turns)
     for way in WAYS:
         what = f"resolve one of {many:,} models with {many * FILES:,} files, {way}"
@@ -115,7 +107,6 @@ def curve(shop: Shop) -> None:
     counts = (FEW, 100, 1000, *((10_000,) if shop.full else ()))
     prefixes = {count: f"curve catalog, {count}" for count in counts}
     turns = [partial(Shelves(shop, count, "curve-").turn, prefixes[count]) for count in counts]
-    _set_aside()
     shop.book.turns(shop.pick(15, 50), *turns)
     for count, prefix in prefixes.items():
         for way in WAYS:

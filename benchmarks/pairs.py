@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import functools
 import io
 import itertools
 import json
@@ -88,6 +87,7 @@ class Book:
     _runs: dict[str, list[pyperf.Run]] = field(default_factory=dict)
     _about: dict[str, dict[str, str | int | float]] = field(default_factory=dict)
     _lines: list[Line] = field(default_factory=list)
+    _commit: str = field(default_factory=lambda: commit())
 
     def turns(self, rounds: int, *sides: Callable[[], Values], warm: bool = True) -> None:
         """Ask each side for its values, ``rounds`` times in turn; the first round is not counted."""
@@ -124,7 +124,7 @@ class Book:
         for name, runs in self._runs.items():
             # A series is called by its row first; those of the curves have none.
             row = int(name.split()[0]) if name[0].isdigit() else 0
-            about = {**machine(), **self._about.get(name, {}), "full": int(full), "row": row, "commit": commit()}
+            about = {**machine(), **self._about.get(name, {}), "full": int(full), "row": row, "commit": self._commit}
             lines = [asdict(line) for line in self._lines if line.theirs == name]
             if lines:
                 about["lines"] = json.dumps(lines)
@@ -152,7 +152,6 @@ def machine() -> dict[str, str | int | float]:
     return found
 
 
-@functools.cache
 def commit() -> str:
     """Say which code is measured, with a plus where ``src`` has changes that are in no commit; empty without git."""
 
