@@ -106,8 +106,9 @@ def curve(shop: Shop) -> None:
     """Time to find one model, by the number of models."""
     counts = (FEW, 100, 1000, *((10_000,) if shop.full else ()))
     prefixes = {count: f"curve catalog, {count}" for count in counts}
-    turns = [partial(Shelves(shop, count, "curve-").turn, prefixes[count]) for count in counts]
-    shop.book.turns(shop.pick(15, 50), *turns)
+    shop.book.turns(
+        shop.pick(15, 50), *[partial(Shelves(shop, count, "curve-").turn, prefixes[count]) for count in counts]
+    )
     for count, prefix in prefixes.items():
         for way in WAYS:
             shop.book.point(f"{prefix}, {way}", curve="catalog", label=way, x=count)

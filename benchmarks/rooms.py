@@ -13,11 +13,11 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from benchmarks.pairs import ROOT, Book, Taker
+
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "kubo")]
 
 from bad_gateway import BadGateway  # noqa: E402
-from benchmarks.pairs import Book, Taker  # noqa: E402
 from environment import clean_env  # noqa: E402
 from hub_stub import HubStub  # noqa: E402
 from kubo_repo import KuboDaemon, KuboRepo  # noqa: E402

@@ -11,8 +11,9 @@ import sysconfig
 from pathlib import Path
 
 import pinformers
+from benchmarks.pairs import ROOT
 from benchmarks.results import Line
-from benchmarks.rooms import ROOT, Shop
+from benchmarks.rooms import Shop
 
 
 def switched_off(shop: Shop) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import fields
 from typing import Any
 
 from pinformers import _autostart
 from pinformers._activation import get_status
-from pinformers._cli_output import plural, print_facts, print_json, print_with_prose, say, size
+from pinformers._cli_output import note, plural, print_facts, print_json, print_with_prose, say, size
 from pinformers._composition import hub_cache, lockfile, state_dir
 from pinformers._settings import ADDRESSES, SECRET, Settings, config_path, read_settings
+from pinformers.sources.addresses import redacted
 
 _SWITCHES = {
     "env": f"on, by the environment variable {_autostart.SWITCH}",
@@ -38,7 +38,7 @@ def status(*, as_json: bool) -> int:
     else:
         print_facts(_facts(said, settings))
     for remark in loaded.remarks:
-        print(f"pinformers status: {remark}", file=sys.stderr)
+        note(f"pinformers: {remark}")
     return 0
 
 
@@ -93,9 +93,6 @@ def _open(name: str, value: object) -> object:
         return "(set, not shown)"
     if name not in ADDRESSES or not isinstance(value, str):
         return value
-    # deferred: network clients, a tenth of a second that `status` has no need of.
-    from pinformers.sources.addresses import redacted
-
     return redacted(value)
 
 

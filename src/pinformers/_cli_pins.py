@@ -33,6 +33,7 @@ from pinformers.pinning.pin import Pin, parse_name
 from pinformers.pinning.references import Reference
 from pinformers.pinning.reporting import explained, looked_up, summary
 from pinformers.pinning.resolver import Resolver
+from pinformers.sources.addresses import redacted
 
 SENT = {"nocopy": "without a second copy", "copied": "copied into the daemon", "there": "there already"}
 _KEPT = {
@@ -145,9 +146,6 @@ def undelivered(settings: Settings, problem: Exception) -> str:
     """Say why something could not be published, and what to do where no daemon answers."""
     if not isinstance(problem, SourceUnavailable) or problem.source != "kubo":
         return str(problem)
-    # deferred: network clients, which other commands do not need.
-    from pinformers.sources.addresses import redacted
-
     where = f"No Kubo daemon can be used at {redacted(settings.kubo_api)}: {problem.reason.rstrip('.')}"
     return f"{where}; start it with `ipfs daemon`, or name another with `export PINFORMERS_KUBO_API=ADDRESS`."
 

@@ -13,6 +13,7 @@ from pinformers.importing.calls import Call, commit_of, names_repo
 from pinformers.importing.heard import Heard
 from pinformers.importing.protocols import Pinned, Resolver
 from pinformers.importing.standing_in import Function
+from pinformers.importing.swaps import namespace
 
 HUB = "transformers.utils.hub"
 TEMPLATES = "additional_chat_templates"
@@ -210,7 +211,7 @@ def _settled(resolver: Resolver, call: Call) -> str | None:
 
 
 def _looks_itself(function: Function) -> bool:
-    names, client = function.__globals__, vars(sys.modules[_CLIENT])
+    names, client = function.__globals__, namespace(sys.modules.get(_CLIENT))
     return all(type(names.get(name)) is FunctionType and names[name] is client.get(name) for name in _LOOKS)
 
 

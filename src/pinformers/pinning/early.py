@@ -38,6 +38,11 @@ _MODELS = re.compile(r"PreTrainedModel|_BaseAuto(?:Model|Backbone)Class|AutoMode
 _SWITCH = 0.001
 
 _logger = logging.getLogger("pinformers")
+_EXPECTED: ContextVar[bool] = ContextVar("pinformers_weights", default=False)
+T = TypeVar("T")
+Key: TypeAlias = tuple[str, ...]
+Asked = TypeVar("Asked")
+Given = TypeVar("Given")
 
 
 class _Turns:
@@ -73,11 +78,6 @@ class _Turns:
 _TURNS = _Turns()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_TURNS.forked)
-_EXPECTED: ContextVar[bool] = ContextVar("pinformers_weights", default=False)
-T = TypeVar("T")
-Key: TypeAlias = tuple[str, ...]
-Asked = TypeVar("Asked")
-Given = TypeVar("Given")
 
 
 class Guard(Protocol):
@@ -207,10 +207,8 @@ class _Begun(Generic[T]):
         with self._lock:
             for key in [key for key in self._waiting if key[: len(model)] == model]:
                 del self._waiting[key]
-            for key in [key for key in self._running if key[: len(model)] == model]:
-                job = self._running.pop(key)
-                job.given_up = True
-                self._uncount(job)
+            for key, job in [(key, job) for key, job in self._running.items() if key[: len(model)] == model]:
+                self._drop(key, job)
             # Its threads end, each when it has done what it is at.
             workers, self._workers = self._workers, Workers("pinformers-early")
         workers.close()
@@ -229,8 +227,7 @@ class _Begun(Generic[T]):
             except BaseException:
                 # Ctrl-C, perhaps before it began: nobody may wait for it.
                 with self._lock:
-                    self._running.pop(key, None)
-                    self._uncount(job)
+                    self._drop(key, job)
                 raise
 
     def _run(self, key: Key, job: _Job[T]) -> None:
@@ -240,6 +237,11 @@ class _Begun(Generic[T]):
             with self._lock:
                 self._uncount(job)
             self._top_up()
+
+    def _drop(self, key: Key, job: _Job[T]) -> None:
+        self._running.pop(key, None)
+        job.given_up = True
+        self._uncount(job)
 
     def _count(self, job: _Job[T]) -> None:
         job.counted = True

@@ -218,21 +218,23 @@ class _Hashing:
     def add(self, piece: bytes | memoryview) -> None:
         """Have a piece hashed: by whoever hashes the one before, or anew."""
         self._pieces.append(piece)
-        if self._running is None or self._running.done():
-            self._running = self._workers.submit(self._hash)
+        self._going()
 
     def wait(self, most: int) -> None:
         """Wait until no more than so many pieces are left to hash."""
-        while len(self._pieces) > most and self._running is not None:
-            self._running.result()
-            if self._pieces:
-                # It had looked for more a moment before one came.
-                self._running = self._workers.submit(self._hash)
+        while len(self._pieces) > most:
+            self._going().result()
 
     def close(self) -> None:
         """Let the thread end; what is left is hashed by nobody."""
         self._pieces.clear()
         self._workers.close()
+
+    def _going(self) -> Future[None]:
+        # One that ends may have looked for more a moment before a piece came.
+        if self._running is None or self._running.done():
+            self._running = self._workers.submit(self._hash)
+        return self._running
 
     def _hash(self) -> None:
         while self._pieces:
