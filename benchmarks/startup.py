@@ -51,7 +51,7 @@ def _site(python: Path) -> Path:
 def _install(python: Path) -> None:
     """Put there what the wheel puts into site-packages; with the switch off no dependency is looked at."""
     site = _site(python)
-    shutil.copytree(Path(pinformers.__file__).parent, site / "pinformers", ignore=shutil.ignore_patterns("_activated"))
+    shutil.copytree(Path(pinformers.__file__).parent, site / "pinformers")
     for name in ("pinformers.pth", "pinformers.start"):
         shutil.copy(ROOT / "src" / name, site / name)
     compileall.compile_dir(site, quiet=1)

@@ -1,4 +1,4 @@
-"""The start-up line's target: turn pinformers on when the environment or the marker says so.
+"""The start-up line's target: turn pinformers on when the environment or ``pinformers activate`` says so.
 
 Runs at every start of every Python of this environment, before Python knows where the program's own modules lie: what
 is imported here is the standard library's, whatever the program has under that name. So nothing is, until the program
@@ -15,14 +15,24 @@ if TYPE_CHECKING:
     from pinformers.importing.finder import Finder
 
 SWITCH = "PINFORMERS"
-MARKER = "_activated"
+MARKER = "pinformers_activated.pth"
+# Python runs it at each start, also where the package it names was taken away.
+LINE = f'import os; exec("try:\\n from {__name__} import main\\n main()\\nexcept ModuleNotFoundError:\\n pass")\n'
 PACKAGES = ("transformers", "huggingface_hub")
 _FALSE = ("", "0", "false", "no", "off")
 
 
 def marker() -> str:
-    """Return the path of the file, beside our own, that ``pinformers activate`` leaves."""
-    return os.path.join(os.path.dirname(os.path.abspath(__file__)), MARKER)
+    """Return the path of the start-up line that ``pinformers activate`` leaves beside the one of ours."""
+    # deferred: Python itself has it by the time that this is asked; a process without it asks nothing.
+    import site
+
+    places = [*site.getsitepackages(), site.getusersitepackages()]
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    if ours not in places:
+        # An editable installation has its modules elsewhere.
+        ours = next((place for place in places if os.path.exists(os.path.join(place, "pinformers.pth"))), ours)
+    return os.path.join(ours, MARKER)
 
 
 def wanted() -> str | None:
@@ -56,7 +66,10 @@ def main() -> None:
 
 
 def _started() -> Finder | None:
-    # deferred: see above. It starts at its import where somebody waits.
-    from pinformers import _activation
+    # deferred: see above.
+    from pinformers._borrowed import COLLECTOR
 
+    with COLLECTOR:
+        # deferred: see above. It starts at its import where somebody waits.
+        from pinformers import _activation
     return _activation.finder()

@@ -52,11 +52,11 @@ def _become(command: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def activate(*, as_json: bool) -> int:
-    """Leave the marker that switches pinformers on for this whole Python environment."""
+    """Leave a start-up line that switches pinformers on for this whole Python environment."""
     marker = _autostart.marker()
     try:
         with open(marker, "w") as out:
-            out.write("pinformers activate\n")
+            out.write(_autostart.LINE)
     except OSError as exc:
         advice = f"it cannot be written ({exc.strerror}); set {_autostart.SWITCH}=1, or use `pinformers run`"
         raise PinError(marker, advice) from exc
@@ -64,7 +64,7 @@ def activate(*, as_json: bool) -> int:
 
 
 def deactivate(*, as_json: bool) -> int:
-    """Remove that marker."""
+    """Remove that line."""
     marker = _autostart.marker()
     try:
         with contextlib.suppress(FileNotFoundError):

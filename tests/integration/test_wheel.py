@@ -46,7 +46,7 @@ def build(tree: Path) -> Path:
 
 def copy_checkout(folder: Path) -> Path:
     """Copy what a wheel is made of, so that nothing is written into the checkout."""
-    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "_activated"))
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
         shutil.copy(ROOT / name, folder / name)
     return folder
@@ -90,6 +90,11 @@ class Environment:
         assert done.returncode == 0, done.stderr
         return done.stdout, done.stderr.splitlines()
 
+    def activate(self) -> Path:
+        """Do what `pinformers activate` does; returns the start-up line that it left."""
+        said = self.run("from pinformers._cli_switch import activate; activate(as_json=True)")[0]
+        return Path(json.loads(said)["marker"])
+
     def modules(self, *flags: str, **env: str) -> list[str]:
         out, err = self.run(SEEN, *flags, **env)
         assert err == []
@@ -100,7 +105,8 @@ class Environment:
         """Do what `pip uninstall` does: remove what RECORD names, and the bytecode that Python made of it."""
         for name in self.record:
             (self.site / name).unlink()
-        for folder in sorted((self.site / "pinformers").rglob("*"), reverse=True) if tidy else ():
+        package = self.site / "pinformers"
+        for folder in [*sorted(package.rglob("*"), reverse=True), package] if tidy else ():
             if folder.name == "__pycache__":
                 shutil.rmtree(folder)
             elif folder.is_dir() and not any(folder.iterdir()):
@@ -135,25 +141,16 @@ def test_the_start_up_lines_lie_at_the_root_and_in_record(wheel: Path) -> None:
     assert callable(pkgutil.resolve_name(start.strip()))
 
 
-def test_a_wheel_of_an_activated_checkout_does_not_activate_others(tmp_path: Path) -> None:
-    """An editable installation leaves its marker in the checkout, where the wheel is built."""
-    tree = copy_checkout(tmp_path)
-    (tree / "src" / "pinformers" / "_activated").touch()
-    with zipfile.ZipFile(build(tree)) as content:
-        assert "pinformers/_activated" not in content.namelist()
-
-
 # -- on -------------------------------------------------------------------------------------------------------
 
 
-def test_off_unless_the_variable_or_the_marker_says_so(environment: Environment) -> None:
-    marker = environment.site / "pinformers" / "_activated"
-    assert environment.run("from pinformers import _autostart; print(_autostart.marker())")[0].strip() == str(marker)
+def test_off_unless_the_variable_or_activate_says_so(environment: Environment) -> None:
     assert environment.modules() == SILENT
     assert environment.modules(PINFORMERS="0") == OFF
     assert environment.run("import transformers") == ("", [])
     assert environment.run("import transformers", PINFORMERS="1") == ("", LINES)
-    marker.touch()
+    marker = environment.activate()
+    assert marker.parent == environment.site
     assert environment.run("import transformers") == ("", LINES)
     assert environment.run("import pinformers, transformers; print(pinformers.get_status()['reason'])")[0] == (
         "enabled by `pinformers activate`\n"
@@ -164,11 +161,18 @@ def test_off_unless_the_variable_or_the_marker_says_so(environment: Environment)
     assert environment.run("import transformers") == ("", [])
 
 
+def test_both_lines_together_start_once(environment: Environment) -> None:
+    environment.activate()
+    seen = "import sys; print([type(one).__name__ for one in sys.meta_path].count('Waiting'))"
+    assert environment.run(seen, PINFORMERS="1") == ("1\n", [])
+    assert environment.run("import transformers", PINFORMERS="1") == ("", LINES)
+
+
 @pytest.mark.parametrize("switch", ["variable", "marker"])
 def test_isolated_python_obeys_the_switch_and_python_without_site_cannot(switch: str, environment: Environment) -> None:
     env = {"PINFORMERS": "1"} if switch == "variable" else {}
     if switch == "marker":
-        (environment.site / "pinformers" / "_activated").touch()
+        environment.activate()
     for flag in ("-I", "-E", "-s"):
         assert environment.run("import transformers", flag, **env) == ("", LINES)
     assert environment.modules("-S", **env) == environment.modules("-I", "-S", **env) == []
@@ -178,7 +182,7 @@ def test_start_up_writes_nothing_and_survives_a_home_that_is_not_there(environme
     environment.home = Path("/proc/nonexistent")
     assert environment.run("", "-B", PINFORMERS="1") == ("", [])
     assert environment.run("import transformers", "-B", PINFORMERS="1") == ("", LINES)
-    assert not list(environment.site.glob("pinformers/_activated*"))
+    assert not list(environment.site.glob("pinformers_activated*"))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("transformers") is None, reason="needs transformers")
@@ -199,17 +203,16 @@ def test_the_wheel_patches_the_real_transformers(tmp_path: Path, wheel: Path) ->
 
 @pytest.mark.parametrize("tidy", [True, False])
 def test_after_uninstall_nothing_acts_or_prints(tidy: bool, environment: Environment) -> None:
-    marker = environment.site / "pinformers" / "_activated"
-    marker.touch()
+    marker = environment.activate()
     assert environment.run("import transformers") == ("", LINES)
     environment.uninstall(tidy=tidy)
     left = {path.relative_to(environment.site).parts[0] for path in environment.site.rglob("*") if path.is_file()}
-    assert left - {"transformers", "zz_others.pth"} == {"pinformers"}
+    # Bytecode that stays is a folder of that name, which Python takes for a package without code.
+    remains = [] if tidy else ["pinformers"]
+    assert left - {"transformers", "zz_others.pth"} == {marker.name, *remains}
     for env in ({}, {"PINFORMERS": "1"}, {"PINFORMERS": "force"}):
-        assert environment.modules(**env) == []
+        assert environment.modules(**env) == remains
         assert environment.run("import transformers", "-W", "error", "-X", "dev", **env) == ("", [])
-    if tidy:
-        assert [path for path in environment.site.glob("pinformers/**/*") if path.is_file()] == [marker]
 
 
 @pytest.mark.parametrize("left", ["nothing", "empty folder", "bytecode"])

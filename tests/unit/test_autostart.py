@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pkgutil
+import site
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,7 @@ UNSAID = (None, "", "  ")
 
 @pytest.fixture
 def marker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "_activated"
+    path = tmp_path / _autostart.MARKER
     monkeypatch.setattr(_autostart, "marker", lambda: str(path))
     monkeypatch.delenv(_autostart.SWITCH, raising=False)
     return path
@@ -54,8 +55,19 @@ def test_without_the_variable_the_marker_decides(
     assert _autostart.wanted() == "marker"
 
 
-def test_the_marker_lies_beside_our_own_files() -> None:
-    assert Path(_autostart.marker()).parent == Path(pinformers.__file__ or "").parent
+def test_the_marker_lies_where_python_reads_start_up_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modules, other, places = (tmp_path / name for name in ("modules", "other", "site-packages"))
+    monkeypatch.setattr(_autostart, "__file__", str(modules / "pinformers" / "_autostart.py"))
+    monkeypatch.setattr(site, "getsitepackages", lambda: [str(other), str(places)])
+    monkeypatch.setattr(site, "getusersitepackages", lambda: str(tmp_path / "user"))
+    # A folder that a program adds by itself.
+    assert _autostart.marker() == str(modules / _autostart.MARKER)
+    places.mkdir()
+    (places / "pinformers.pth").touch()
+    # An editable installation.
+    assert _autostart.marker() == str(places / _autostart.MARKER)
+    monkeypatch.setattr(_autostart, "__file__", str(other / "pinformers" / "_autostart.py"))
+    assert _autostart.marker() == str(other / _autostart.MARKER)
 
 
 @pytest.mark.parametrize("value", [None, "0", "1", "force"])
@@ -94,19 +106,17 @@ def test_the_start_lines_name_this_target() -> None:
     assert "ModuleNotFoundError" in pth
 
 
-@pytest.mark.parametrize(("place", "starts"), [("", True), ("gone", True), ("plain", False), ("marked", True)])
-def test_the_start_line_looks_for_the_marker_where_it_is_told_or_asks(
-    place: str, starts: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("value", "starts"), [(None, False), ("", False), ("0", True), ("1", True)])
+def test_the_start_line_looks_at_the_variable_alone(
+    value: str | None, starts: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     line = Path(pinformers.__file__ or "").parent.parent / "pinformers.pth"
     if not line.exists():
         pytest.skip("installed from a wheel: tests/integration/test_wheel.py looks there")
-    for name in ("plain", "marked"):
-        (tmp_path / name / "pinformers").mkdir(parents=True)
-    (tmp_path / "marked" / "pinformers" / "_activated").touch()
     started: list[bool] = []
     monkeypatch.setattr(_autostart, "main", lambda: started.append(True))
-    monkeypatch.delenv(_autostart.SWITCH, raising=False)
-    # Python's own site has this local; another that executes such lines may have none.
-    exec(line.read_text(), {}, {"sitedir": str(tmp_path / place)} if place else {})
+    say(value, monkeypatch)
+    exec(line.read_text(), {}, {})
     assert started == [True] * starts
+    exec(_autostart.LINE, {}, {})
+    assert started == [True] * (starts + 1)

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pickle
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,22 @@ def test_the_user_s_file_is_read_and_a_named_one_replaces_it(nowhere: Path, file
     assert load({}, {}).origins["log"] == str(nowhere)
     named = load({}, {CONFIG: str(file)})
     assert (named.settings.log, named.settings.on_miss) == ("warning", "import")
+
+
+def test_the_file_below_the_home_is_read_and_looked_for_without_platformdirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with monkeypatch.context() as absent:
+        if sys.platform == "linux":
+            absent.setitem(sys.modules, "platformdirs", None)
+        assert load({}, {}).settings == Settings()
+    path = config_path(None)
+    path.parent.mkdir(parents=True)
+    path.write_text(toml(log="error"))
+    assert load({}, {}).origins["log"] == str(path)
+    assert sys.platform != "linux" or path == tmp_path / ".config" / "pinformers" / "config.toml"
 
 
 def test_a_path_is_absolute_and_knows_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from pinformers._borrowed import COLLECTOR
+
 if TYPE_CHECKING:
     from importlib.abc import Loader, MetaPathFinder
 
@@ -56,7 +58,8 @@ class Relay:
                 spec.loader = loader
             if getattr(module, "__loader__", None) is self:
                 module.__loader__ = loader
-            loader.exec_module(module)
+            with COLLECTOR:
+                loader.exec_module(module)
             executed(module.__name__, module)
 
         # Python leaves importlib out of a traceback, but not around a frame of another file.

@@ -40,8 +40,9 @@ class ImportHook:
 
     def __init__(self, current: Callable[[], Resolver | None], loading: Loading, events: Events) -> None:
         self._events, heard = events, Heard()
-        # What huggingface_hub has atexit do reaches its functions, and so what these call.
-        self._client = ClientRoute(weakly(current, None), weakly(events.everything, False), heard)
+        # huggingface_hub's atexit calls reach its functions, typing its classes: both reach what these call.
+        current = weakly(current, None)
+        self._client = ClientRoute(current, weakly(events.everything, False), heard)
         self._route = Route(current, heard, loading, self._client)
         self._wrappers = AutoWrappers(loading)
         self.finder = Finder(PACKAGE, self._executed, CLIENT)

@@ -6,12 +6,11 @@ import functools
 import inspect
 import weakref
 from collections.abc import Callable
-from types import FunctionType, MethodType
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 Function = Callable[..., Any]
 _OURS: weakref.WeakSet[Any] = weakref.WeakSet()
-_PASSED = {"VAR_POSITIONAL": "*{0}", "KEYWORD_ONLY": "{0}={0}", "VAR_KEYWORD": "**{0}"}
 _PLACE = ("co_filename", "co_firstlineno", "co_name", "co_qualname")
 
 
@@ -30,11 +29,9 @@ class _Inner(functools.partial[Any]):
 def stand_in(original: FunctionType, wrapper: Function) -> FunctionType:
     """Return a function that calls ``wrapper`` and shows the parameters, names, file and line of ``original``."""
     code = original.__code__
-    # Without the defaults, and whatever somebody has put into __signature__.
-    shape = inspect.signature(FunctionType(code, {}, closure=original.__closure__))
-    passed = ", ".join(_PASSED.get(each.kind.name, "{0}").format(each.name) for each in shape.parameters.values())
+    shown, passed = _parameters(code)
     # inspect.getfullargspec, and whoever counts arguments, look at the code; they do not follow __wrapped__.
-    make = eval(f"lambda __wrapper: lambda {str(shape)[1:-1]}: __wrapper({passed})", original.__globals__)
+    make = eval(f"lambda __wrapper: lambda {shown}: __wrapper({passed})", original.__globals__)
     inner = _Inner(wrapper)
     inner.original = original
     function: FunctionType = make(inner)
@@ -45,6 +42,29 @@ def stand_in(original: FunctionType, wrapper: Function) -> FunctionType:
     function.__defaults__, function.__kwdefaults__ = original.__defaults__, original.__kwdefaults__
     _OURS.add(function)
     return function
+
+
+def _parameters(code: CodeType) -> tuple[str, str]:
+    """Write the parameters of a function, without defaults, and its arguments as they are passed on.
+
+    inspect.signature, which says the same, takes as long as all the rest of a stand-in.
+    """
+    positional, named = code.co_argcount, code.co_argcount + code.co_kwonlyargcount
+    names, more = code.co_varnames[:named], iter(code.co_varnames[named:])
+    shown, passed = list(names[:positional]), list(names[:positional])
+    if code.co_posonlyargcount:
+        shown.insert(code.co_posonlyargcount, "/")
+    if code.co_flags & inspect.CO_VARARGS:
+        shown.append(f"*{next(more)}")
+        passed.append(shown[-1])
+    elif code.co_kwonlyargcount:
+        shown.append("*")
+    shown += names[positional:]
+    passed += [f"{name}={name}" for name in names[positional:]]
+    if code.co_flags & inspect.CO_VARKEYWORDS:
+        shown.append(f"**{next(more)}")
+        passed.append(shown[-1])
+    return ", ".join(shown), ", ".join(passed)
 
 
 def stands_in(value: object) -> bool:

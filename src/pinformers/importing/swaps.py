@@ -6,10 +6,11 @@ import sys
 import weakref
 from collections.abc import Callable, Iterable
 from types import FunctionType, MethodType, ModuleType
-from typing import Any, TypeGuard, TypeVar, cast
+from typing import Any, ParamSpec, TypeGuard, TypeVar, cast
 
 from pinformers.importing.standing_in import Function, stand_in, stands_in
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Wrap = Callable[[Function], Function]
 _Pairs = dict[object, tuple[object, object]]
@@ -101,16 +102,16 @@ class Swaps:
         self._originals[_key(wrapper)] = (wrapper, original)
 
 
-def weakly(method: Callable[[], T], otherwise: T) -> Callable[[], T]:
+def weakly(method: Callable[P, T], otherwise: T) -> Callable[P, T]:
     """Return a function that calls a bound method, or returns ``otherwise`` once nobody else holds its object.
 
     For what may outlive the modules: a root of the interpreter's end keeps from its garbage all that it reaches.
     """
     held = weakref.WeakMethod(method)
 
-    def called() -> T:
+    def called(*args: P.args, **kwargs: P.kwargs) -> T:
         found = held()
-        return otherwise if found is None else found()
+        return otherwise if found is None else found(*args, **kwargs)
 
     return called
 

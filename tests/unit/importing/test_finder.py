@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import importlib.util
 import runpy
@@ -72,6 +73,21 @@ def test_a_module_that_fails_fails_as_without_us(seen: list[tuple[str, ModuleTyp
         importlib.import_module(f"{PACKAGE}.broken")
     assert f"{PACKAGE}.broken" not in sys.modules
     assert f"{PACKAGE}.broken" not in [name for name, _ in seen]
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+@pytest.mark.parametrize("name", ["collecting", "broken"])
+def test_no_garbage_is_looked_for_while_a_module_runs(
+    name: str, collecting: bool, package: Path, seen: list[tuple[str, ModuleType]]
+) -> None:
+    (package / "collecting.py").write_text("import gc\nVALUE = gc.isenabled()\n")
+    (gc.enable if collecting else gc.disable)()
+    try:
+        with contextlib.suppress(LookupError):
+            assert importlib.import_module(f"{PACKAGE}.{name}").VALUE is False
+        assert gc.isenabled() == collecting
+    finally:
+        gc.enable()
 
 
 def test_an_absent_module_is_absent(seen: list[tuple[str, ModuleType]]) -> None:
