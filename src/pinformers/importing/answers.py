@@ -6,14 +6,16 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pinformers.importing import hub_types
 from pinformers.importing.calls import Call, commit_of, names_repo
 from pinformers.importing.heard import Heard
-from pinformers.importing.protocols import Pinned, Resolver
 from pinformers.importing.standing_in import Function
 from pinformers.importing.swaps import namespace
+
+if TYPE_CHECKING:
+    from pinformers.importing.protocols import Pinned, Resolver
 
 HUB = "transformers.utils.hub"
 TEMPLATES = "additional_chat_templates"

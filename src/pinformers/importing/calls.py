@@ -10,13 +10,16 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from pinformers.importing.protocols import Pinned, Resolver
 from pinformers.importing.standing_in import Function
 
-_REPO = re.compile(r"[\w.-]+(/[\w.-]+)?")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+if TYPE_CHECKING:
+    from pinformers.importing.protocols import Pinned, Resolver
+
+# Compiled when first used, which an import need not wait for.
+_REPO = r"[\w.-]+(/[\w.-]+)?"
+_COMMIT = r"[0-9a-f]{40}"
 
 
 class _Plain(enum.Enum):
@@ -24,7 +27,7 @@ class _Plain(enum.Enum):
 
 
 PLAIN: Final = _Plain.PLAIN
-Outer = Pinned | Literal[_Plain.PLAIN] | None
+Outer: TypeAlias = "Pinned | Literal[_Plain.PLAIN] | None"
 _OUTER: ContextVar[Outer] = ContextVar("pinformers_outer", default=None)
 
 
@@ -45,13 +48,13 @@ def answered_by(outer: Outer) -> Iterator[None]:
 
 def names_repo(value: object) -> bool:
     """Whether ``value`` has the form of the hub's names."""
-    return isinstance(value, str) and _REPO.fullmatch(value) is not None
+    return isinstance(value, str) and re.fullmatch(_REPO, value) is not None
 
 
 def commit_of(revision: object) -> str | None:
     """The commit that a revision says by itself: a hash, or a ``ResolvedRevision``."""
     resolved = getattr(revision, "resolved", revision)
-    return resolved if isinstance(resolved, str) and _COMMIT.fullmatch(resolved) else None
+    return resolved if isinstance(resolved, str) and re.fullmatch(_COMMIT, resolved) else None
 
 
 class Call:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pinformers.importing.downloads import Downloads
 from pinformers.importing.heard import WRITES, Heard
-from pinformers.importing.protocols import Resolver
 from pinformers.importing.questions import Questions
 from pinformers.importing.swaps import Swaps, Wrap, executing, loaded, namespace
+
+if TYPE_CHECKING:
+    from pinformers.importing.protocols import Resolver
 
 CLIENT = "huggingface_hub"
 DOWNLOAD, SNAPSHOT, API = f"{CLIENT}.file_download", f"{CLIENT}._snapshot_download", f"{CLIENT}.hf_api"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pinformers.importing import hub_types
 from pinformers.importing.calls import PLAIN, Call, answered_by, commit_of, names_repo, within
 from pinformers.importing.heard import Heard, Recent, files_of
-from pinformers.importing.protocols import Pinned, Resolver
 from pinformers.importing.questions import About, elsewhere
 from pinformers.importing.standing_in import Function
+
+if TYPE_CHECKING:
+    from pinformers.importing.protocols import Pinned, Resolver
 
 
 class Downloads:

@@ -7,13 +7,15 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pinformers.importing.calls import Call, commit_of
-from pinformers.importing.protocols import Pinned, Resolver
 from pinformers.importing.standing_in import Function
 
-_SNAPSHOT = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})(?:[/\\]|$)")
+if TYPE_CHECKING:
+    from pinformers.importing.protocols import Pinned, Resolver
+
+_SNAPSHOT = r"[/\\]snapshots[/\\]([0-9a-f]{40})(?:[/\\]|$)"
 _Key = tuple[str, str, str]
 # Those that send several requests: what the last was answered says nothing of the ones before.
 SEVERAL = ("upload_folder", "permanently_delete_lfs_files")
@@ -70,7 +72,7 @@ class Heard:
         """Tell of files that plain huggingface_hub put at ``paths``, and of what was heard of their commit."""
         repo = str(call.repo)
         resolver.seen(repo, call.revision, paths, repo_type=call.repo_type)
-        for commit in {match[1] for path in paths if (match := _SNAPSHOT.search(path))}:
+        for commit in {match[1] for path in paths if (match := re.search(_SNAPSHOT, path))}:
             key = (call.repo_type, repo, commit)
             self._loaded.keep(key, None)
             for fact in self._facts.pop(key, ()):

@@ -5,34 +5,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from pinformers.importing import proxy
 from pinformers.importing.client import CLIENT, ClientRoute
 from pinformers.importing.finder import Finder
 from pinformers.importing.heard import Heard
-from pinformers.importing.protocols import Resolver
 from pinformers.importing.routing import PACKAGE, Route
 from pinformers.importing.swaps import executing, is_module, namespace, weakly
 from pinformers.importing.wrapping import MODELS, WEIGHTS, AutoWrappers, Loading, public_auto_classes
 
+if TYPE_CHECKING:
+    from pinformers.importing.protocols import Events, Resolver
+
 AUTO = f"{PACKAGE}.models.auto."
-
-
-class Events(Protocol):
-    """What the hook asks, and tells, the one who installed it."""
-
-    def importing(self) -> bool:
-        """The package is about to be patched; False leaves it as it is."""
-
-    def patched(self, names: list[str]) -> None:
-        """The package stands, with these Auto* classes."""
-
-    def routing(self) -> bool:
-        """huggingface_hub's own functions could be routed; False leaves them as they are."""
-
-    def everything(self) -> bool:
-        """Whether, at this moment, pins answer what huggingface_hub's own functions are asked."""
 
 
 class ImportHook:

@@ -7,16 +7,16 @@ import io
 import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from urllib.parse import quote, unquote
 
 from pinformers.importing.calls import Call
-from pinformers.importing.protocols import Listing, Pinned, Resolver
 from pinformers.importing.tasks import task_of
 
-_FILE = re.compile(
-    r"(?P<type>datasets/|spaces/)?(?P<repo>[^/]+(?:/[^/]+)?)/resolve/(?P<revision>[^/?]+)/(?P<path>[^?]+)"
-)
+if TYPE_CHECKING:
+    from pinformers.importing.protocols import Listing, Pinned, Resolver
+
+_FILE = r"(?P<type>datasets/|spaces/)?(?P<repo>[^/]+(?:/[^/]+)?)/resolve/(?P<revision>[^/?]+)/(?P<path>[^?]+)"
 
 
 def resolved_revision(call: Call, commit: str) -> str:
@@ -87,7 +87,7 @@ def named_by(url: object, endpoint: object = None) -> Named | None:
     hub = str(endpoint or sys.modules["huggingface_hub"].constants.ENDPOINT).rstrip("/")
     if not isinstance(url, str) or not url.startswith(f"{hub}/"):
         return None
-    match = _FILE.fullmatch(url[len(hub) :].lstrip("/"))
+    match = re.fullmatch(_FILE, url[len(hub) :].lstrip("/"))
     if match is None or not {"", ".", ".."}.isdisjoint(unquote(match["path"]).split("/")):
         return None
     repo_type = (match["type"] or "models/").rstrip("s/")

@@ -1,4 +1,4 @@
-"""What the import wing asks of whoever knows about models. It never learns who that is."""
+"""What the import wing asks of whoever knows about models, and of whoever installed it. It never learns who that is."""
 
 from __future__ import annotations
 
@@ -90,3 +90,19 @@ class Resolver(Protocol):
 
     def informed(self, repo: str, commit: str, *, repo_type: str, info: object) -> None:
         """The hub's account of a model at a commit."""
+
+
+class Events(Protocol):
+    """What the hook asks, and tells, the one who installed it."""
+
+    def importing(self) -> bool:
+        """The package is about to be patched; False leaves it as it is."""
+
+    def patched(self, names: list[str]) -> None:
+        """The package stands, with these Auto* classes."""
+
+    def routing(self) -> bool:
+        """huggingface_hub's own functions could be routed; False leaves them as they are."""
+
+    def everything(self) -> bool:
+        """Whether, at this moment, pins answer what huggingface_hub's own functions are asked."""

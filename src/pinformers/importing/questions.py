@@ -11,13 +11,15 @@ import functools
 import sys
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pinformers.importing import hub_types
 from pinformers.importing.calls import PLAIN, Call, answered_by, commit_of, joined, names_repo, within
 from pinformers.importing.heard import Heard
-from pinformers.importing.protocols import Pinned, Resolver
 from pinformers.importing.standing_in import Function
+
+if TYPE_CHECKING:
+    from pinformers.importing.protocols import Pinned, Resolver
 
 T = TypeVar("T")
 Pages = Iterator[tuple[list[Any], bool]]

@@ -10,15 +10,17 @@ import importlib
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pinformers.importing.answers import HUB, Answers
 from pinformers.importing.client import API, CLIENT, HOMES, ClientRoute
 from pinformers.importing.heard import Heard
-from pinformers.importing.protocols import Resolver
 from pinformers.importing.standing_in import Function
 from pinformers.importing.swaps import Swaps, Wrap, executing, loaded, namespace
 from pinformers.importing.wrapping import Loading, beside_models
+
+if TYPE_CHECKING:
+    from pinformers.importing.protocols import Resolver
 
 PACKAGE = "transformers"
 CONVERSION = f"{PACKAGE}.safetensors_conversion"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from pinformers.importing.swaps import namespace
 
-_TABLE = re.compile(r"MODEL_(?:FOR_(\w+)_)?MAPPING_NAMES")
+_TABLE = r"MODEL_(?:FOR_(\w+)_)?MAPPING_NAMES"
 # What transformers tells the hub (its utils/update_metadata.py): most tables are called after their task.
 _TASKS = {
     None: "feature-extraction",
@@ -32,7 +32,7 @@ def task_of(config: object) -> str | None:
     supported = namespace(sys.modules.get("transformers.pipelines")).get("SUPPORTED_TASKS", ())
     found: set[str] = set()
     for name, table in list(tables.items()) if architectures else ():
-        match = _TABLE.fullmatch(name)
+        match = re.fullmatch(_TABLE, name)
         if match is not None and not architectures.isdisjoint(_classes(table)):
             found.add(_TASKS.get(match[1]) or match[1].lower().replace("_", "-"))
     found.intersection_update(supported)
