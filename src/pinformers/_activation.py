@@ -132,7 +132,7 @@ class _State:
             self.reason = handle.reason
             try:
                 if self._hook is None:
-                    self._hook = ImportHook(self.current, weakly(self.loading, contextlib.nullcontext()), self)
+                    self._hook = ImportHook(self.current, self.loading, self)
                     self._hook.install(_waiting.finder)
                 else:
                     self._hook.widen()

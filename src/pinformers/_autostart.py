@@ -16,37 +16,52 @@ if TYPE_CHECKING:
 
 SWITCH = "PINFORMERS"
 MARKER = "pinformers_activated.pth"
+_PROGRAM = "try:\\n from {} import main\\n main({})\\nexcept ModuleNotFoundError:\\n pass"
 # Python runs it at each start, also where the package it names was taken away.
-LINE = f'import os; exec("try:\\n from {__name__} import main\\n main()\\nexcept ModuleNotFoundError:\\n pass")\n'
+LINE = f'import os; exec("{_PROGRAM.format(__name__, "activated=True")}")\n'
 PACKAGES = ("transformers", "huggingface_hub")
 _FALSE = ("", "0", "false", "no", "off")
 
 
-def marker() -> str:
-    """Return the path of the start-up line that ``pinformers activate`` leaves beside the one of ours."""
-    # deferred: Python itself has it by the time that this is asked; a process without it asks nothing.
+def marker() -> str | None:
+    """Return the path of the start-up line that ``pinformers activate`` leaves beside ours.
+
+    None where Python reads none of ours, as where PYTHONPATH alone names us.
+    """
+    # deferred: to import it has effects where Python did not (`-S`), and a start-up that is on does not ask.
     import site
 
-    places = [*site.getsitepackages(), site.getusersitepackages()]
+    user = [site.getusersitepackages()] if site.ENABLE_USER_SITE else []
+    places = [*user, *site.getsitepackages()]
     ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     if ours not in places:
         # An editable installation has its modules elsewhere.
-        ours = next((place for place in places if os.path.exists(os.path.join(place, "pinformers.pth"))), ours)
-    return os.path.join(ours, MARKER)
+        places = [place for place in places if os.path.exists(os.path.join(place, "pinformers.pth"))]
+        ours = places[0] if places else ""
+    return os.path.join(ours, MARKER) if ours else None
 
 
-def wanted() -> str | None:
-    """Return what turned us on: ``env``, ``force`` or ``marker``; None when nothing did. The variable wins."""
+def marked() -> bool:
+    """Whether that line is there."""
+    path = marker()
+    return path is not None and os.path.exists(path)
+
+
+def wanted(*, activated: bool = False) -> str | None:
+    """Return what turned us on: ``env``, ``force`` or ``marker``; None when nothing did. The variable wins.
+
+    ``activated`` says that the line of ``pinformers activate`` runs.
+    """
     value = os.environ.get(SWITCH)
     if value is not None and value.strip():
         value = value.strip().lower()
         return None if value in _FALSE else "force" if value == "force" else "env"
-    return "marker" if os.path.exists(marker()) else None
+    return "marker" if activated or marked() else None
 
 
-def main() -> None:
-    """Install the finder if we are wanted; everything else waits for ``import transformers``."""
-    how = wanted()
+def main(*, activated: bool = False) -> None:
+    """Install the finder if we are ``wanted``; everything else waits for ``import transformers``."""
+    how = wanted(activated=activated)
     if how is None:
         return
     # deferred: with the switch off, this module is all that start-up costs.
@@ -66,10 +81,7 @@ def main() -> None:
 
 
 def _started() -> Finder | None:
-    # deferred: see above.
-    from pinformers._borrowed import COLLECTOR
+    # deferred: see above. It starts at its import where somebody waits.
+    from pinformers import _activation
 
-    with COLLECTOR:
-        # deferred: see above. It starts at its import where somebody waits.
-        from pinformers import _activation
     return _activation.finder()

@@ -28,7 +28,12 @@ def status(*, as_json: bool) -> int:
     """Print the state of the switch, the gate and the pin cache."""
     loaded = read_settings({})
     settings, path = loaded.settings, lockfile(loaded.settings)
-    said = {**get_status(), "lockfile": path and str(path), "switch": _autostart.wanted(), "marker": _marker()}
+    said = {
+        **get_status(),
+        "lockfile": path and str(path),
+        "switch": _autostart.wanted(),
+        "marker": _autostart.marker() if _autostart.marked() else None,
+    }
     said["pending"] = 0
     pending = os.path.join(said["state_dir"], "pending")
     if os.path.isdir(pending):
@@ -40,10 +45,6 @@ def status(*, as_json: bool) -> int:
     for remark in loaded.remarks:
         note(f"pinformers: {remark}")
     return 0
-
-
-def _marker() -> str | None:
-    return _autostart.marker() if os.path.exists(_autostart.marker()) else None
 
 
 def _facts(said: dict[str, Any], settings: Settings) -> list[tuple[str, str]]:

@@ -69,7 +69,7 @@ def check_switch() -> Iterator[Finding]:
     """Tell whether pinformers is on here, and what holds it off."""
     how = _autostart.wanted()
     verdict = _gate.judge(force=how == "force")
-    if how is None and os.path.exists(_autostart.marker()):
+    if how is None and _autostart.marked():
         said = f"It is off: `pinformers activate` turned it on, and {_autostart.SWITCH} in the environment holds it off"
         yield Finding("switch", "note", f"{said}; `unset {_autostart.SWITCH}` lets it.")
     elif how is None:

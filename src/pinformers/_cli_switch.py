@@ -54,9 +54,14 @@ def _become(command: Sequence[str], environ: Mapping[str, str]) -> int:
 def activate(*, as_json: bool) -> int:
     """Leave a start-up line that switches pinformers on for this whole Python environment."""
     marker = _autostart.marker()
+    if marker is None:
+        advice = f"pinformers is not installed there; install it, set {_autostart.SWITCH}=1, or use `pinformers run`"
+        raise PinError(sys.prefix, advice)
     try:
         with open(marker, "w") as out:
             out.write(_autostart.LINE)
+        # Others start Python here too, whatever the umask.
+        os.chmod(marker, 0o644)
     except OSError as exc:
         advice = f"it cannot be written ({exc.strerror}); set {_autostart.SWITCH}=1, or use `pinformers run`"
         raise PinError(marker, advice) from exc
@@ -65,13 +70,14 @@ def activate(*, as_json: bool) -> int:
 
 def deactivate(*, as_json: bool) -> int:
     """Remove that line."""
-    marker = _autostart.marker()
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(marker)
-    except OSError as exc:
-        advice = f"it cannot be removed ({exc.strerror}); set {_autostart.SWITCH}=0, which wins over it"
-        raise PinError(marker, advice) from exc
+    if _autostart.marked():
+        marker = str(_autostart.marker())
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(marker)
+        except OSError as exc:
+            advice = f"it cannot be removed ({exc.strerror}); set {_autostart.SWITCH}=0, which wins over it"
+            raise PinError(marker, advice) from exc
     said = f"Off for {sys.prefix}, unless the environment variable {_autostart.SWITCH} says otherwise."
     return _told("off", said, as_json=as_json)
 

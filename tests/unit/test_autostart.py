@@ -60,11 +60,18 @@ def test_the_marker_lies_where_python_reads_start_up_lines(tmp_path: Path, monke
     monkeypatch.setattr(_autostart, "__file__", str(modules / "pinformers" / "_autostart.py"))
     monkeypatch.setattr(site, "getsitepackages", lambda: [str(other), str(places)])
     monkeypatch.setattr(site, "getusersitepackages", lambda: str(tmp_path / "user"))
-    # A folder that a program adds by itself.
-    assert _autostart.marker() == str(modules / _autostart.MARKER)
+    monkeypatch.setattr(site, "ENABLE_USER_SITE", True)
+    # PYTHONPATH, or a folder that a program adds by itself.
+    assert _autostart.marker() is None
+    assert not _autostart.marked()
     places.mkdir()
     (places / "pinformers.pth").touch()
     # An editable installation.
+    assert _autostart.marker() == str(places / _autostart.MARKER)
+    (tmp_path / "user").mkdir()
+    (tmp_path / "user" / "pinformers.pth").touch()
+    assert _autostart.marker() == str(tmp_path / "user" / _autostart.MARKER)
+    monkeypatch.setattr(site, "ENABLE_USER_SITE", False)
     assert _autostart.marker() == str(places / _autostart.MARKER)
     monkeypatch.setattr(_autostart, "__file__", str(other / "pinformers" / "_autostart.py"))
     assert _autostart.marker() == str(other / _autostart.MARKER)
@@ -114,9 +121,9 @@ def test_the_start_line_looks_at_the_variable_alone(
     if not line.exists():
         pytest.skip("installed from a wheel: tests/integration/test_wheel.py looks there")
     started: list[bool] = []
-    monkeypatch.setattr(_autostart, "main", lambda: started.append(True))
+    monkeypatch.setattr(_autostart, "main", lambda *, activated=False: started.append(activated))
     say(value, monkeypatch)
     exec(line.read_text(), {}, {})
-    assert started == [True] * starts
+    assert started == [False] * starts
     exec(_autostart.LINE, {}, {})
-    assert started == [True] * (starts + 1)
+    assert started == [*[False] * starts, True]

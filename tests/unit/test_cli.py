@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -313,7 +314,12 @@ def test_status_says_what_is_on_and_what_is_pinned(
 def test_activate_and_deactivate(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     marker = tmp_path / "marker"
     monkeypatch.setattr(_autostart, "marker", lambda: str(marker))
-    assert str(marker) in cli("activate").stdout
+    before = os.umask(0o77)
+    try:
+        assert str(marker) in cli("activate").stdout
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(marker.stat().st_mode) == 0o644
     assert _autostart.wanted() == "marker"
     cli("deactivate")
     cli("deactivate")
@@ -322,6 +328,14 @@ def test_activate_and_deactivate(cli: Run, tmp_path: Path, monkeypatch: pytest.M
         said = printed(cli(command, "--json"))
         assert said == {"state": state, "environment": sys.prefix, "marker": str(marker)}
         assert marker.exists() == (state == "on")
+
+
+def test_where_no_start_up_line_is_read_nothing_is_activated(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_autostart, "marker", lambda: None)
+    result = cli("activate", code=1)
+    assert "is not installed there" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert printed(cli("deactivate", "--json"))["marker"] is None
 
 
 def test_an_environment_that_cannot_be_written_is_one_sentence(

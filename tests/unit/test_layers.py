@@ -10,7 +10,6 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "pinformers"
 FLOORS = {
     "_asking": 0,
-    "_borrowed": 0,
     "_errors": 0,
     "_settings": 0,
     "_gate": 0,
@@ -29,8 +28,8 @@ FLOORS = {
 }
 FACE = 5
 WINGS = {"importing", "pinning", "serving"}
-# What a room on a lower floor may name of ours: importing/ nothing but itself, and what the interpreter lends.
-ONLY = {"importing": {"importing", "_borrowed"}}
+# What a room on a lower floor may name of ours: importing/ nothing but itself.
+ONLY = {"importing": {"importing"}}
 
 
 def room(name: str) -> str:

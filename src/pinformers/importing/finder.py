@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
-
-from pinformers._borrowed import COLLECTOR
 
 if TYPE_CHECKING:
     from importlib.abc import Loader, MetaPathFinder
@@ -17,6 +17,21 @@ if TYPE_CHECKING:
 Executed = Callable[[str, ModuleType], None]
 # How Python up to 3.11 asks a finder that has find_module alone, with its warning; later ones pass such a finder by.
 _ASK_LEGACY = getattr(importlib._bootstrap, "_find_spec_legacy", lambda finder, name, path: None)
+
+# Modules make objects by the hundred thousand and next to no garbage, for which Python looks again and again: while one
+# runs, it does not. Each puts back what it found, in whatever order threads come and go and whoever is interrupted.
+_LENT: list[tuple[int, int, int]] = []
+
+
+def _forked() -> None:
+    if _LENT and not gc.get_threshold()[0]:
+        # The thread that would put it back may be another one's, and not here.
+        gc.set_threshold(*_LENT[0])
+    _LENT.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 
 
 class Relay:
@@ -58,8 +73,16 @@ class Relay:
                 spec.loader = loader
             if getattr(module, "__loader__", None) is self:
                 module.__loader__ = loader
-            with COLLECTOR:
+            threshold = gc.get_threshold()
+            try:
+                _LENT.append(threshold)
+                gc.set_threshold(0, *threshold[1:])
                 loader.exec_module(module)
+            finally:
+                # Unless somebody has set another meanwhile.
+                if not gc.get_threshold()[0]:
+                    gc.set_threshold(*threshold)
+                del _LENT[-1:]
             executed(module.__name__, module)
 
         # Python leaves importlib out of a traceback, but not around a frame of another file.

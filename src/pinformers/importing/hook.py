@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -26,8 +27,9 @@ class ImportHook:
 
     def __init__(self, current: Callable[[], Resolver | None], loading: Loading, events: Events) -> None:
         self._events, heard = events, Heard()
-        # huggingface_hub's atexit calls reach its functions, typing its classes: both reach what these call.
-        current = weakly(current, None)
+        # Until the interpreter's end, atexit holds functions of huggingface_hub and typing its classes; what stands in
+        # them may not hold us, and by us all of transformers. All three arguments are bound methods.
+        current, loading = weakly(current, None), weakly(loading, nullcontext())
         self._client = ClientRoute(current, weakly(events.everything, False), heard)
         self._route = Route(current, heard, loading, self._client)
         self._wrappers = AutoWrappers(loading)

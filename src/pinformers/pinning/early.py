@@ -15,7 +15,6 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from pinformers._borrowed import Borrowed
 from pinformers._errors import SourceError
 from pinformers.ipfs.layout import UNIXFS_V1_2025
 from pinformers.pinning.ahead import WINDOW
@@ -46,8 +45,39 @@ Asked = TypeVar("Asked")
 Given = TypeVar("Given")
 
 
-# The interpreter's switch interval while anything is fetched ahead.
-_TURNS = Borrowed(sys.getswitchinterval, sys.setswitchinterval, lambda before: min(before, _SWITCH))
+class _Turns:
+    """The interpreter's switch interval, shorter while somebody asks for that and as it was once nobody does."""
+
+    def __init__(self) -> None:
+        self._lock, self._asking, self._before = threading.Lock(), 0, 0.0
+
+    def shorten(self) -> None:
+        with self._lock:
+            if not self._asking:
+                self._before = sys.getswitchinterval()
+                sys.setswitchinterval(min(self._before, _SWITCH))
+            self._asking += 1
+
+    def restore(self) -> None:
+        with self._lock:
+            self._asking -= 1
+            if not self._asking:
+                self._put_back()
+
+    def forked(self) -> None:
+        if self._asking:
+            self._put_back()
+        self._lock, self._asking = threading.Lock(), 0
+
+    def _put_back(self) -> None:
+        # Not where somebody has set another meanwhile.
+        if math.isclose(sys.getswitchinterval(), _SWITCH):
+            sys.setswitchinterval(self._before)
+
+
+_TURNS = _Turns()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_TURNS.forked)
 
 
 class Guard(Protocol):
@@ -216,11 +246,11 @@ class _Begun(Generic[T]):
     def _count(self, job: _Job[T]) -> None:
         job.counted = True
         self._places -= job.blocks
-        _TURNS.take()
+        _TURNS.shorten()
 
     def _uncount(self, job: _Job[T]) -> None:
         """Give back what it counted for, once: who gave it up does not wait for a block that stalls."""
         if job.counted:
             job.counted = False
             self._places += job.blocks
-            _TURNS.give_back()
+            _TURNS.restore()

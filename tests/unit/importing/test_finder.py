@@ -4,8 +4,10 @@ import contextlib
 import gc
 import importlib
 import importlib.util
+import os
 import runpy
 import sys
+import warnings
 from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -75,19 +77,47 @@ def test_a_module_that_fails_fails_as_without_us(seen: list[tuple[str, ModuleTyp
     assert f"{PACKAGE}.broken" not in [name for name, _ in seen]
 
 
-@pytest.mark.parametrize("collecting", [True, False])
+@pytest.fixture
+def threshold() -> Iterator[tuple[int, int, int]]:
+    before = gc.get_threshold()
+    yield before
+    gc.set_threshold(*before)
+
+
+@pytest.mark.parametrize("first", [0, 77])
 @pytest.mark.parametrize("name", ["collecting", "broken"])
 def test_no_garbage_is_looked_for_while_a_module_runs(
-    name: str, collecting: bool, package: Path, seen: list[tuple[str, ModuleType]]
+    name: str, first: int, threshold: tuple[int, int, int], package: Path, seen: list[tuple[str, ModuleType]]
 ) -> None:
-    (package / "collecting.py").write_text("import gc\nVALUE = gc.isenabled()\n")
-    (gc.enable if collecting else gc.disable)()
-    try:
-        with contextlib.suppress(LookupError):
-            assert importlib.import_module(f"{PACKAGE}.{name}").VALUE is False
-        assert gc.isenabled() == collecting
-    finally:
-        gc.enable()
+    (package / "inner.py").write_text("")
+    (package / "collecting.py").write_text(f"import gc, {PACKAGE}.inner\nVALUE = gc.get_threshold()[0]\n")
+    gc.set_threshold(first, *threshold[1:])
+    with contextlib.suppress(LookupError):
+        assert importlib.import_module(f"{PACKAGE}.{name}").VALUE == 0
+    assert gc.get_threshold() == (first, *threshold[1:])
+
+
+def test_what_a_module_says_of_garbage_itself_holds(
+    threshold: tuple[int, int, int], package: Path, seen: list[tuple[str, ModuleType]]
+) -> None:
+    (package / "collecting.py").write_text("import gc\ngc.set_threshold(99, 9, 9)\n")
+    importlib.import_module(f"{PACKAGE}.collecting")
+    assert gc.get_threshold()[0] == 99
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_that_is_forked_meanwhile_looks_for_garbage(
+    threshold: tuple[int, int, int], package: Path, seen: list[tuple[str, ModuleType]]
+) -> None:
+    (package / "collecting.py").write_text("import gc, os\nCHILD = os.fork()\nVALUE = gc.get_threshold()\n")
+    with warnings.catch_warnings():
+        # pytest-xdist has threads.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        module = importlib.import_module(f"{PACKAGE}.collecting")
+    if not module.CHILD:
+        os._exit(0 if module.VALUE == gc.get_threshold() == threshold else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(module.CHILD, 0)[1]) == 0
+    assert gc.get_threshold() == threshold
 
 
 def test_an_absent_module_is_absent(seen: list[tuple[str, ModuleType]]) -> None:
