@@ -7,8 +7,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import platformdirs
-
 from pinformers import _logging
 from pinformers._discovery import DEFAULT_API
 from pinformers._errors import SettingsError
@@ -79,6 +77,9 @@ def state_dir(settings: Settings) -> Path:
     # Pins that are there count, also where none can be added: seen from another folder, none would exist.
     if os.path.isdir(beside / "pins") or _writable(beside):
         return beside
+    # deferred: most have no need of it, and all wait for it at the first load.
+    import platformdirs
+
     return user_folder(platformdirs.user_data_dir) or beside
 
 

@@ -6,7 +6,6 @@ import io
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,22 +59,21 @@ def tree_entry(entry: object) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-@dataclass(slots=True)
 class Watch:
     """What a long piece of work tells and is told: bytes done, and whether to stop between two chunks."""
 
-    progress: Callable[[int], None] | None = None
-    stop: Callable[[], bool] | None = None
-    rejected: dict[str, str] = field(default_factory=dict)
+    def __init__(self, progress: Callable[[int], None] | None = None, stop: Callable[[], bool] | None = None) -> None:
+        self.progress, self.stop = progress, stop
+        self.rejected: dict[str, str] = {}
 
 
-@dataclass(slots=True)
 class Batch:
     """Hashed files that wait to be recorded together: the record of a pin is written whole and synced each time."""
 
-    files: dict[str, PinnedFile] = field(default_factory=dict)
-    stats: dict[str, Stat] = field(default_factory=dict)
-    since: float = field(default_factory=time.monotonic)
+    def __init__(self) -> None:
+        self.files: dict[str, PinnedFile] = {}
+        self.stats: dict[str, Stat] = {}
+        self.since = time.monotonic()
 
     def add(self, path: str, file: PinnedFile, stat: Stat) -> None:
         self.files[path], self.stats[path] = file, stat

@@ -14,7 +14,6 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -28,13 +27,16 @@ T = TypeVar("T")
 C = TypeVar("C")
 
 
-@dataclass(frozen=True, slots=True)
 class Form(Generic[T, C]):
     """How a record is read, how a line of its journal, and how both are joined; a line met twice changes nothing."""
 
-    record: Callable[[Mapping[str, Any]], T]
-    line: Callable[[Mapping[str, Any]], C]
-    join: Callable[[T, Sequence[C]], T]
+    def __init__(
+        self,
+        record: Callable[[Mapping[str, Any]], T],
+        line: Callable[[Mapping[str, Any]], C],
+        join: Callable[[T, Sequence[C]], T],
+    ) -> None:
+        self.record, self.line, self.join = record, line, join
 
 
 class Seen(NamedTuple):

@@ -184,16 +184,14 @@ def parse_lock(text: str, label: str = NAME) -> Lock:
     return lines.finish()
 
 
-@dataclass(slots=True)
 class _Entry:
     """A model while its lines are read: ``lines`` holds where each of its words stands."""
 
-    repo: str
-    revision: str
-    line: int
-    lines: dict[str, int] = field(default_factory=dict)
-    said: dict[str, str] = field(default_factory=dict)
-    files: dict[str, PinnedFile] = field(default_factory=dict)
+    def __init__(self, repo: str, revision: str, line: int) -> None:
+        self.repo, self.revision, self.line = repo, revision, line
+        self.lines: dict[str, int] = {}
+        self.said: dict[str, str] = {}
+        self.files: dict[str, PinnedFile] = {}
 
     def pin(self) -> Pin:
         info = _read_info(self.said["info"]) if "info" in self.said else None

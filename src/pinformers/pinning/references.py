@@ -8,7 +8,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -233,13 +232,13 @@ class References:
         self._ledger.warn_once(place, "%s cannot be written, so less is remembered: %s.", place, exc)
 
 
-@dataclass(slots=True)
 class Walk:
     """Look through folders of others, keeping their verified blocks."""
 
-    chain: Chain
-    folders: dict[CID, Block] = field(default_factory=dict)
-    alone: PinnedFile | None = None
+    def __init__(self, chain: Chain) -> None:
+        self.chain = chain
+        self.folders: dict[CID, Block] = {}
+        self.alone: PinnedFile | None = None
 
     def down(self, cid: CID, reference: Reference) -> CID:
         """Follow the reference's path from ``cid``."""

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -36,12 +35,12 @@ DEFAULT_REVISION = "main"
 _SNAPSHOT = re.compile(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]")
 
 
-@dataclass(slots=True)
 class _Load:
     """What one outermost ``from_pretrained`` was answered; nothing more once it has ended."""
 
-    pins: dict[tuple[object, ...], PinnedRepo] = field(default_factory=dict)
-    running: bool = True
+    def __init__(self) -> None:
+        self.pins: dict[tuple[object, ...], PinnedRepo] = {}
+        self.running = True
 
 
 _LOAD: ContextVar[_Load | None] = ContextVar("pinformers_load", default=None)

@@ -6,7 +6,6 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
@@ -39,7 +38,6 @@ class Span(NamedTuple):
     wrapped: bool = False
 
 
-@dataclass(slots=True)
 class Index:
     """What the files hold: ``closed`` files by their root, and the blocks of those that were opened.
 
@@ -47,10 +45,11 @@ class Index:
     their multihash: they are given as they are, and a digest of another hash is another block.
     """
 
-    closed: dict[bytes, list[LocalFile]] = field(default_factory=dict)
-    above: dict[bytes, tuple[bytes, ...]] | None = None
-    spans: dict[bytes, list[Span]] = field(default_factory=dict)
-    nodes: dict[bytes, bytes] = field(default_factory=dict)
+    def __init__(self, nodes: dict[bytes, bytes] | None = None) -> None:
+        self.closed: dict[bytes, list[LocalFile]] = {}
+        self.above: dict[bytes, tuple[bytes, ...]] | None = None
+        self.spans: dict[bytes, list[Span]] = {}
+        self.nodes = nodes or {}
 
     def open(self, digest: bytes) -> bool:
         """Take in the blocks of the files whose root this is; says whether there were any."""
