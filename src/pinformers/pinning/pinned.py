@@ -263,7 +263,7 @@ class PinnedRepo:
             return self._serve(path, "hub cache", "unchanged since it was hashed")
         if self._confirm(path, ()):
             return self._serve(path, "hub cache", "it was hashed and is what the pin says")
-        return "the cached file is not what the pin says, `pinformers verify --repair` mends it"
+        return "the cached file is not what the pin says, `pinformers verify --repair` mends it where a source has it"
 
     def _confirm(self, path: str, made: Sequence[str]) -> bool:
         """Hash a file that looks unlike its record, once for each way that it looks."""
