@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from pinformers import _autostart
 from pinformers._errors import PinError
@@ -54,14 +55,18 @@ def _become(command: Sequence[str], environ: Mapping[str, str]) -> int:
 def activate(*, as_json: bool) -> int:
     """Leave a start-up line that switches pinformers on for this whole Python environment."""
     marker = _autostart.marker()
+    # deferred: what `run` has no need of.
+    from pinformers.pinning.records import replacing
+
     if marker is None:
         advice = f"pinformers is not installed there; install it, set {_autostart.SWITCH}=1, or use `pinformers run`"
         raise PinError(sys.prefix, advice)
     try:
-        with open(marker, "w") as out:
-            out.write(_autostart.LINE)
-        # Others start Python here too, whatever the umask.
-        os.chmod(marker, 0o644)
+        # Whole or not at all: half a line is an error at each start of Python.
+        with replacing(Path(marker)) as out:
+            out.write(_autostart.LINE.encode())
+            # Others start Python here too, whatever the umask.
+            os.chmod(out.name, 0o644)
     except OSError as exc:
         advice = f"it cannot be written ({exc.strerror}); set {_autostart.SWITCH}=1, or use `pinformers run`"
         raise PinError(marker, advice) from exc
@@ -70,14 +75,13 @@ def activate(*, as_json: bool) -> int:
 
 def deactivate(*, as_json: bool) -> int:
     """Remove that line."""
-    if _autostart.marked():
-        marker = str(_autostart.marker())
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(marker)
-        except OSError as exc:
-            advice = f"it cannot be removed ({exc.strerror}); set {_autostart.SWITCH}=0, which wins over it"
-            raise PinError(marker, advice) from exc
+    marker = _autostart.marker()
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(marker or "")
+    except OSError as exc:
+        advice = f"it cannot be removed ({exc.strerror}); set {_autostart.SWITCH}=0, which wins over it"
+        raise PinError(str(marker), advice) from exc
     said = f"Off for {sys.prefix}, unless the environment variable {_autostart.SWITCH} says otherwise."
     return _told("off", said, as_json=as_json)
 

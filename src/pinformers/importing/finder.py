@@ -23,6 +23,17 @@ _ASK_LEGACY = getattr(importlib._bootstrap, "_find_spec_legacy", lambda finder, 
 _LENT: list[tuple[int, int, int]] = []
 
 
+def _put_back(threshold: tuple[int, int, int]) -> None:
+    meanwhile = 0
+    try:
+        meanwhile = gc.get_threshold()[0]
+    finally:
+        # Also where Ctrl-C comes between the two; not where somebody has set another.
+        if not meanwhile:
+            gc.set_threshold(*threshold)
+        del _LENT[-1:]
+
+
 def _forked() -> None:
     if _LENT and not gc.get_threshold()[0]:
         # The thread that would put it back may be another one's, and not here.
@@ -75,14 +86,14 @@ class Relay:
                 module.__loader__ = loader
             threshold = gc.get_threshold()
             try:
-                _LENT.append(threshold)
-                gc.set_threshold(0, *threshold[1:])
+                # Not where another one lends it: it may have put it back by now.
+                if threshold[0]:
+                    _LENT.append(threshold)
+                    gc.set_threshold(0, *threshold[1:])
                 loader.exec_module(module)
             finally:
-                # Unless somebody has set another meanwhile.
-                if not gc.get_threshold()[0]:
-                    gc.set_threshold(*threshold)
-                del _LENT[-1:]
+                if threshold[0]:
+                    _put_back(threshold)
             executed(module.__name__, module)
 
         # Python leaves importlib out of a traceback, but not around a frame of another file.

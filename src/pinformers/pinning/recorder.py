@@ -304,9 +304,13 @@ class Recorder:
         """Wait while another process works on the same commit: what it hashes need not be hashed again."""
         deadline = time.monotonic() + _PATIENCE * self._lock_timeout
         path = self._catalog.state_dir / "locks" / f"{job.name}.lock"
+        wait = min(0.2, self._lock_timeout)
         while True:
-            with lock(path, min(0.2, self._lock_timeout)) as held:
-                if held or time.monotonic() > deadline or not path.exists():
+            began = time.monotonic()
+            with lock(path, wait) as held:
+                now = time.monotonic()
+                # Refused before its time: nobody has it, it cannot be had here.
+                if held or now > deadline or now - began < wait / 2 or not path.exists():
                     yield
                     return
             if stop():

@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 import stat
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
@@ -29,12 +28,9 @@ Json = dict[str, Any]
 Stat = tuple[int, int, int]
 # Whatever is younger may belong to a process that is at work on it.
 AGE = 3600.0
-# Seconds between two looks at a lock. Most are held for milliseconds, by who records another file of the same model. A
-# blob's is held while gigabytes come, and every process that waits for them has a thread at each: after a few looks it
-# waits in the system, where it costs nothing and hears of the end at once.
-_PAUSE_FIRST, _PAUSE_LAST = 0.002, 0.1
-# Seconds after which it looks all the same whether the file is still the one that others lock.
-_REPLACED = 1.0
+# Seconds between two looks at a lock. Most are held for milliseconds, by who records another file of the same model; a
+# blob's is held while gigabytes come, and every process that waits for them has a thread at each.
+_PAUSE_FIRST, _PAUSE_LAST = 0.002, 0.05
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Which files lie aside: what a killed process left of what was to replace another file.
 ASIDE = f".*.{'[0-9a-f]' * 8}.staging"
@@ -186,36 +182,8 @@ def _acquire(held: FileLock, path: Path, timeout: float) -> None:
             except Timeout:
                 if left <= 0:
                     raise
-        if pause < _PAUSE_LAST or fcntl is None:
-            time.sleep(min(pause, left))
-            pause = min(2 * pause, _PAUSE_LAST)
-        else:
-            _outwait(path, left)
-            pause = _PAUSE_FIRST
-
-
-def _outwait(path: Path, timeout: float) -> None:
-    """Wait until nobody holds the lock, until another file is in its place, or for so many seconds."""
-    free, end = threading.Event(), time.monotonic() + timeout
-
-    def watch() -> None:
-        # Where it cannot be opened or locked, who waits goes on to look.
-        with contextlib.suppress(OSError), open(path, "r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_SH)
-            # A child that was forked meanwhile has the open file too, and would keep its lock.
-            fcntl.flock(file, fcntl.LOCK_UN)
-        free.set()
-
-    try:
-        # It outlives a wait that was too long, and ends with the lock.
-        threading.Thread(target=watch, name="pinformers-lock", daemon=True).start()
-    except RuntimeError:
-        # At the interpreter's exit, or at a limit of the system.
-        free.wait(min(timeout, _PAUSE_LAST))
-        return
-    while not free.wait(min(_REPLACED, max(0.0, end - time.monotonic()))):
-        if time.monotonic() >= end or not _taken(path):
-            return
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, _PAUSE_LAST)
 
 
 def _taken(path: Path) -> bool:

@@ -11,11 +11,12 @@ import warnings
 from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+from pinformers.importing import finder
 from pinformers.importing.finder import Finder
 
 PACKAGE = "relayed"
@@ -95,6 +96,37 @@ def test_no_garbage_is_looked_for_while_a_module_runs(
     with contextlib.suppress(LookupError):
         assert importlib.import_module(f"{PACKAGE}.{name}").VALUE == 0
     assert gc.get_threshold() == (first, *threshold[1:])
+
+
+def test_what_another_import_had_lent_is_not_put_back_twice(
+    threshold: tuple[int, int, int], package: Path, seen: list[tuple[str, ModuleType]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (package / "collecting.py").write_text("")
+    # Read while another thread lends it, which has ended by the time that this module runs.
+    monkeypatch.setattr(
+        finder, "gc", SimpleNamespace(get_threshold=lambda: (0, 10, 10), set_threshold=gc.set_threshold)
+    )
+    importlib.import_module(f"{PACKAGE}.collecting")
+    assert gc.get_threshold() == threshold
+
+
+def test_ctrl_c_while_it_is_put_back_leaves_it_as_it_was(
+    threshold: tuple[int, int, int], package: Path, seen: list[tuple[str, ModuleType]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (package / "collecting.py").write_text("")
+    importlib.import_module(PACKAGE)
+    reads = iter([threshold])
+
+    def read() -> tuple[int, int, int]:
+        for found in reads:
+            return found
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(finder, "gc", SimpleNamespace(get_threshold=read, set_threshold=gc.set_threshold))
+    with pytest.raises(KeyboardInterrupt):
+        importlib.import_module(f"{PACKAGE}.collecting")
+    assert gc.get_threshold() == threshold
+    assert not finder._LENT
 
 
 def test_what_a_module_says_of_garbage_itself_holds(

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,24 @@ def test_nothing_is_hashed_while_something_loads(catalog: Catalog, tmp_path: Pat
         assert catalog.pin(REPO, commit) is None
         assert len(journals(catalog)) == 1
     assert recorder.flush(30)
+    assert catalog.pin(REPO, commit) is not None
+
+
+def test_a_lock_that_cannot_be_had_holds_nothing_up(
+    catalog: Catalog, tmp_path: Path, commit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock file of another user, whose umask leaves it to him alone."""
+
+    @contextlib.contextmanager
+    def refused(path: Path, timeout: float) -> Iterator[bool]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        yield False
+
+    monkeypatch.setattr("pinformers.pinning.recorder.lock", refused)
+    recorder = Recorder(catalog)
+    recorder.add(job(tmp_path, commit))
+    assert recorder.flush(20)
     assert catalog.pin(REPO, commit) is not None
 
 

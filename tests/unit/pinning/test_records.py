@@ -2,11 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import threading
 import time
-import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -65,52 +61,6 @@ def test_a_lock_that_is_held_too_long_is_gone_without(tmp_path: Path) -> None:
     other.join(10)
     with records.lock(tmp_path / "l.lock", 1.0) as got:
         assert got
-
-
-def watching() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "pinformers-lock"]
-
-
-@pytest.mark.skipif(records.fcntl is None, reason="needs flock")
-@pytest.mark.parametrize("end", ["released", "replaced", "forked"])
-def test_who_waits_long_waits_in_the_system_until_the_lock_is_free(
-    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "l.lock"
-    monkeypatch.setattr(records, "_REPLACED", 0.05 if end == "replaced" else 60.0)
-    found: list[bool] = []
-
-    def wait() -> None:
-        with records.lock(path, 60.0) as got:
-            found.append(got)
-
-    with ThreadPoolExecutor(1) as pool:
-        child = 0
-        with records.lock(path, 1.0):
-            waits = pool.submit(wait)
-            while not watching():
-                time.sleep(0.01)
-            if end == "forked":
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", DeprecationWarning)
-                    child = os.fork()
-                if not child:
-                    time.sleep(60)
-                    os._exit(0)
-            if end == "replaced":
-                path.unlink()
-                waits.result(30)
-            else:
-                assert not waits.done()
-        waits.result(30)
-    assert found == [True]
-    for thread in watching():
-        thread.join(30)
-    with records.lock(path, 1.0) as got:
-        assert got
-    if child:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
 
 
 def test_a_look_at_a_lock_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
