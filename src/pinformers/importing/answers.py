@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from importlib.machinery import SourceFileLoader
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,9 @@ class Answers:
     # -- transformers.utils.hub -------------------------------------------------------------------------------
 
     def cached_files(self, original: Function) -> Function:
-        own = original.__module__ == HUB and not hasattr(original, "__wrapped__")
+        # What another's loader has compiled, as that of typeguard, looks at the arguments that it is given.
+        written = type(namespace(sys.modules.get(HUB)).get("__loader__")) is SourceFileLoader
+        own = written and original.__module__ == HUB and not hasattr(original, "__wrapped__")
 
         def cached_files(*args: Any, **kwargs: Any) -> Any:
             call = Call(original, args, kwargs, repo="path_or_repo_id")
