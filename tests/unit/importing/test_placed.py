@@ -6,6 +6,7 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,15 @@ def test_what_others_put_under_it_is_asked(
         return original(*args, **kwargs)
 
     monkeypatch.setattr(hub, name, theirs)
+    assert ask()(REPO, ["config.json"]) == [str(cache / "hub" / FOLDER / "snapshots" / COMMIT / "config.json")]
+    assert looks != []
+
+
+def test_what_another_s_loader_has_compiled_is_asked(
+    cache: Path, looks: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of typeguard has it look at its arguments."""
+    monkeypatch.setattr(hub, "__loader__", type("Theirs", (SourceFileLoader,), {})(hub.__name__, str(hub.__file__)))
     assert ask()(REPO, ["config.json"]) == [str(cache / "hub" / FOLDER / "snapshots" / COMMIT / "config.json")]
     assert looks != []
 
