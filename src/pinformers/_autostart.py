@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 SWITCH = "PINFORMERS"
 MARKER = "pinformers_activated.pth"
-_PROGRAM = "try:\\n from {} import main\\n main({})\\nexcept ModuleNotFoundError:\\n pass"
 # Python runs it at each start, also where the package it names was taken away.
-LINE = f'import os; exec("{_PROGRAM.format(__name__, "activated=True")}")\n'
+_TRIED = f"try:\\n from {__name__} import main\\n main(activated=True)\\nexcept ModuleNotFoundError:\\n pass"
+LINE = f'import os; exec("{_TRIED}")\n'
 PACKAGES = ("transformers", "huggingface_hub")
 _FALSE = ("", "0", "false", "no", "off")
 

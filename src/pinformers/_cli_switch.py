@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -54,10 +53,10 @@ def _become(command: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def activate(*, as_json: bool) -> int:
     """Leave a start-up line that switches pinformers on for this whole Python environment."""
-    marker = _autostart.marker()
     # deferred: what `run` has no need of.
     from pinformers.pinning.records import replacing
 
+    marker = _autostart.marker()
     if marker is None:
         advice = f"pinformers is not installed there; install it, set {_autostart.SWITCH}=1, or use `pinformers run`"
         raise PinError(sys.prefix, advice)
@@ -77,8 +76,8 @@ def deactivate(*, as_json: bool) -> int:
     """Remove that line."""
     marker = _autostart.marker()
     try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(marker or "")
+        if marker is not None:
+            Path(marker).unlink(missing_ok=True)
     except OSError as exc:
         advice = f"it cannot be removed ({exc.strerror}); set {_autostart.SWITCH}=0, which wins over it"
         raise PinError(str(marker), advice) from exc

@@ -212,7 +212,7 @@ def config_path(named: str | None) -> Path:
     """Return the TOML file: the one that PINFORMERS_CONFIG names, else config.toml in the user's config folder."""
     if named:
         return Path(os.path.expanduser(named))
-    # deferred: see _from_file.
+    # deferred: see _certainly_none.
     import platformdirs
 
     return (user_folder(platformdirs.user_config_dir) or Path("/nonexistent")) / "config.toml"
@@ -256,11 +256,9 @@ def _certainly_none() -> bool:
         return False
     try:
         os.stat(os.path.expanduser("~/.config/pinformers"))
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        # Perhaps a disk that does not answer: what the file says may not be passed over.
-        pass
+    except OSError as exc:
+        # Any other may be a disk that does not answer: what the file says may not be passed over.
+        return isinstance(exc, FileNotFoundError | NotADirectoryError)
     return False
 
 

@@ -111,6 +111,8 @@ def test_the_start_lines_name_this_target() -> None:
     assert pth.startswith("import ")
     assert "\n" not in pth
     assert "ModuleNotFoundError" in pth
+    asks, tells = "os.environ.get('PINFORMERS') and ", "activated=True"
+    assert pth.replace(asks, "") == _autostart.LINE.replace(tells, "").strip()
 
 
 @pytest.mark.parametrize(("value", "starts"), [(None, False), ("", False), ("0", True), ("1", True)])
