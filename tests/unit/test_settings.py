@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import pickle
 import re
@@ -208,6 +209,24 @@ def test_the_file_below_the_home_is_read_and_looked_for_without_platformdirs(
     path.write_text(toml(log="error"))
     assert load({}, {}).origins["log"] == str(path)
     assert sys.platform != "linux" or path == tmp_path / ".config" / "pinformers" / "config.toml"
+
+
+def test_a_folder_that_cannot_be_looked_at_may_hold_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk over the network that does not answer for a moment."""
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = config_path(None)
+    path.parent.mkdir(parents=True)
+    path.write_text(toml(locked=True))
+    look = os.stat
+
+    def stat(name: Any, *args: Any, **kwargs: Any) -> os.stat_result:
+        if name == str(path.parent):
+            raise OSError(errno.EIO, "Input/output error", name)
+        return look(name, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", stat)
+    assert load({}, {}).settings.locked
 
 
 def test_a_path_is_absolute_and_knows_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
