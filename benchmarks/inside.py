@@ -56,7 +56,7 @@ def attribute() -> Work:
 def fetch(root: str, how: str = "together") -> Work:
     """Have our sources deliver a model that is named by its CID: all files at once, or one after the other."""
     # A load has it imported; so has the process that downloads.
-    import huggingface_hub.constants  # noqa: F401
+    import huggingface_hub.file_download  # noqa: F401
 
     import pinformers.sources.gateway
     import pinformers.sources.kubo  # noqa: F401

@@ -15,6 +15,7 @@ from ipfs_data import MemoryStore
 from kubo_repo import KuboDaemon, KuboRepo
 from pinformers._errors import BlockNotFound, SourceError, SourceUnavailable
 from pinformers.ipfs import CID, Block, hash_file, leaves, read_file
+from pinformers.ipfs.buffers import Buffers
 from pinformers.ipfs.dag import Run
 from pinformers.sources.kubo import KuboNode, KuboSource
 
@@ -96,14 +97,15 @@ def test_a_run_of_leaves_is_read_from_its_repo_in_one_go(kubo: KuboDaemon, store
     root = stored(node, store, content)
     source = KuboSource(node, swarm_timeout=0)
     found = list(leaves(root, source.block))
-    assert b"".join(block for _, block in source.run(Run(root, tuple(found[2:8])))) == content[2 << 20 : 8 << 20]
+    run = Run(root, tuple(found[2:8]), Buffers())
+    assert b"".join(block for _, block in source.run(run)) == content[2 << 20 : 8 << 20]
     kubo.repo.run("block", "rm", "--force", str(found[5].cid))
     # What stands before the missing one is true; the others are asked for by themselves.
-    kept = [cid for cid, _ in source.run(Run(root, tuple(found[2:8])))]
+    kept = [cid for cid, _ in source.run(run)]
     assert kept == [leaf.cid for leaf in found[2:8]][: len(kept)]
     assert len(kept) <= 3
     # Beside it, each is looked for; its RPC is not asked for several again so soon.
-    assert len(list(source.run(Run(root, tuple(found[:2]))))) == (2 if beside else 0)
+    assert len(list(source.run(Run(root, tuple(found[:2]), Buffers())))) == (2 if beside else 0)
 
 
 def test_what_the_daemon_has_is_read_beside_it(kubo: KuboDaemon, store: MemoryStore) -> None:

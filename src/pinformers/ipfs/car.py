@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from pinformers._errors import BadCar, BadCID
 from pinformers.ipfs import varint
-from pinformers.ipfs.cid import CID, Block
+from pinformers.ipfs.buffers import LEAST, Buffers
+from pinformers.ipfs.cid import CID, RAW, Block
 from pinformers.ipfs.dagpb import MAX_BLOCK
+
+if TYPE_CHECKING:
+    from pinformers.ipfs.buffers import Readable
 
 # dag-cbor, by hand: maps sort by key length first, so "roots" stands before "version".
 _HEAD_ROOTS = b"\xa2\x65roots"
@@ -46,13 +50,14 @@ def append_car(out: BinaryIO, blocks: Iterable[Block]) -> int:
     return written
 
 
-def read_car(stream: BinaryIO) -> tuple[tuple[CID, ...], Iterator[Block]]:
+def read_car(stream: BinaryIO, buffers: Buffers | None = None) -> tuple[tuple[CID, ...], Iterator[Block]]:
     """Read the header now and the blocks while they are iterated, each verified.
 
     Raises BadCar for a malformed stream and BlockMismatch for a false block. Neither roots nor completeness are
-    checked: a source may send more, fewer or other blocks than asked for.
+    checked: a source may send more, fewer or other blocks than asked for. With ``buffers``, big leaves are read into
+    them.
     """
-    source = _Stream(stream)
+    source = _Stream(stream, buffers)
     header = source.frame(_MAX_HEADER)
     if header == _HEADER_V2:
         source.enter_v2(len(header) + 1)
@@ -70,7 +75,9 @@ def _blocks(source: _Stream) -> Iterator[Block]:
                 frame += source.exactly(length - len(frame))
             cid, end = CID.read(frame, 0)
             # Read apart, so that a MiB is not copied once more.
-            content = frame[end:] + source.exactly(length - len(frame))
+            rest = length - len(frame)
+            lent = cid.codec == RAW and end == len(frame) and rest >= LEAST
+            content = source.leaf(rest) if lent else frame[end:] + source.exactly(rest)
             if len(content) > MAX_BLOCK:
                 raise BadCar(f"the block {cid} has {len(content)} bytes, more than {MAX_BLOCK}")
             cid.verify(content)
@@ -82,8 +89,8 @@ def _blocks(source: _Stream) -> Iterator[Block]:
 class _Stream:
     """Read whole frames from a stream that may give less than asked for, up to a limit that CARv2 sets."""
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: BinaryIO, buffers: Buffers | None) -> None:
+        self._stream, self._buffers = stream, buffers
         self._left: int | None = None
 
     def frame(self, limit: int) -> bytes | None:
@@ -126,12 +133,19 @@ class _Stream:
             raise BadCar(f"a frame of {length} bytes cannot be right")
         return length
 
+    def leaf(self, count: int) -> bytes:
+        """Return so many bytes of a leaf, in borrowed memory where there is any."""
+        if self._buffers is None:
+            return self.exactly(count)
+        self._take(count)
+        piece = self._buffers.read(cast("Readable", self._stream), count)
+        if len(piece) < count:
+            raise BadCar("it is cut short")
+        return piece
+
     def exactly(self, count: int) -> bytes:
         """Return so many bytes."""
-        if self._left is not None:
-            if count > self._left:
-                raise BadCar("a frame reaches beyond the payload")
-            self._left -= count
+        self._take(count)
         first = self._stream.read(count) or b""
         if len(first) == count:
             return first
@@ -143,6 +157,12 @@ class _Stream:
             parts.append(part)
             missing -= len(part)
         return b"".join(parts)
+
+    def _take(self, count: int) -> None:
+        if self._left is not None:
+            if count > self._left:
+                raise BadCar("a frame reaches beyond the payload")
+            self._left -= count
 
 
 def _cbor_head(major: int, number: int) -> bytes:

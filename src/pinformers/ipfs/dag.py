@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pinformers._errors import BadBlock, BlockMismatch
+from pinformers.ipfs.buffers import Buffers
 from pinformers.ipfs.cid import CID, IDENTITY, RAW
 from pinformers.ipfs.dagpb import MAX_BLOCK, MAX_DEPTH, Link, Node, encode_leaf, parse_node
+
+if TYPE_CHECKING:
+    from pinformers.ipfs.buffers import Readable
 
 Fetch = Callable[[CID], bytes]
 """Delivers a block's bytes, true or not, or raises the source's own error."""
@@ -31,10 +35,14 @@ class Leaf(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Raw leaves that stand side by side below ``node``, from whose first byte on their offsets count."""
+    """Raw leaves that stand side by side below ``node``, from whose first byte on their offsets count.
+
+    Their bytes are read into ``buffers``.
+    """
 
     node: CID
     leaves: tuple[Leaf, ...]
+    buffers: Buffers
 
     @property
     def first(self) -> int:
@@ -149,17 +157,17 @@ def read_leaf(leaf: Leaf, fetch: Fetch, *, verified: bool = False) -> bytes:
     return piece
 
 
-def read_run(run: Run, stream: BinaryIO) -> Iterator[tuple[CID, bytes]]:
+def read_run(run: Run, stream: Readable) -> Iterator[tuple[CID, bytes]]:
     """Read the verified leaves of a run out of a stream of the file's bytes, and then its end.
 
     Raises BlockMismatch, or BadCID, for the first that is not what the stream has.
     """
     for leaf in run.leaves:
-        piece = stream.read(leaf.size)
+        piece = run.buffers.read(stream, leaf.size)
         leaf.cid.verify(piece)
         yield leaf.cid, piece
     # A connection whose answer was not read to its end is of no more use.
-    stream.read(1)
+    stream.readinto(memoryview(bytearray(1)))
 
 
 def list_directory(root: CID, fetch: Fetch) -> dict[str, Link]:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import NamedTuple
 
 from pinformers._errors import BadBlock
+from pinformers.ipfs.buffers import Buffers
 from pinformers.ipfs.cid import CID, DAG_PB, RAW
 from pinformers.ipfs.dag import RUN, Fetch, Leaf, Run, Runs
 from pinformers.ipfs.dagpb import MAX_BLOCK, parse_node
@@ -46,7 +47,7 @@ class Ahead:
         self._running: dict[CID, Future[bytes]] = {}
         self._offsets: dict[CID, int] = {}
         self._last: tuple[CID, bytes] | None = None
-        self._workers = Workers("pinformers-fetch")
+        self._workers, self._buffers = Workers("pinformers-fetch"), Buffers()
 
     def fetch(self, cid: CID) -> bytes:
         """Return the block when it is here."""
@@ -89,7 +90,7 @@ class Ahead:
             futures = {link.cid: Future[bytes]() for link in links if link.cid not in self._running}
             self._running.update(futures)
             if self._runs is not None and len(futures) > 1:
-                run = Run(links[0].node, tuple(link.leaf for link in links))
+                run = Run(links[0].node, tuple(link.leaf for link in links), self._buffers)
                 self._workers.run(partial(self._fetch_run, self._runs, run, futures))
             else:
                 self._fetch_each(futures)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pinformers._errors import BadContent, BlockMismatch, BlockNotFound
+from pinformers.ipfs.buffers import LEAST, Buffers
 from pinformers.ipfs.cid import CID, IDENTITY, RAW, Block
 from pinformers.ipfs.dag import known_leaves
 from pinformers.ipfs.dagpb import encode_leaf
@@ -118,7 +119,7 @@ class EmbeddedSource:
         *,
         remember: bool = False,
     ) -> None:
-        self.name, self._remember = name, remember
+        self.name, self._remember, self._buffers = name, remember, Buffers() if remember else None
         self._files, self._loose, self._version = files, loose, version
         self._lock = threading.Lock()
         self._index = Index()
@@ -154,7 +155,7 @@ class EmbeddedSource:
 
     def _read(self, cid: CID, spans: Iterable[Span]) -> bytes | None:
         for span in spans:
-            found = _read_span(span, cid)
+            found = _read_span(span, cid, self._buffers)
             if found is None:
                 continue
             block, stat = found
@@ -183,12 +184,13 @@ class EmbeddedSource:
         return True
 
 
-def _read_span(span: Span, cid: CID) -> tuple[bytes, Stat] | None:
+def _read_span(span: Span, cid: CID, buffers: Buffers | None) -> tuple[bytes, Stat] | None:
     try:
         with open(span.path, "rb", buffering=0) as stream:
             before = _stat(stream)
             stream.seek(span.offset)
-            block = stream.read(span.size)
+            lent = buffers is not None and span.size >= LEAST and not span.wrapped
+            block = buffers.read(stream, span.size) if buffers is not None and lent else stream.read(span.size)
             after = _stat(stream)
     except OSError:
         return None

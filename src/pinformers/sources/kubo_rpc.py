@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, cast
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
@@ -103,10 +103,10 @@ class Rpc:
             return _whole(command, answer, limit)
 
     @contextmanager
-    def stream(self, command: str, *, wait: float = 0.0, **options: object) -> Iterator[BinaryIO]:
+    def stream(self, command: str, *, wait: float = 0.0, **options: object) -> Iterator[io.BufferedReader]:
         """Call ``command``, and have its answer to read from."""
         with self._call(command, options, wait=wait, headers=self._alone) as answer:
-            yield cast(BinaryIO, io.BufferedReader(Body(answer), 1 << 16))
+            yield io.BufferedReader(Body(answer), 1 << 16)
 
     def send(self, command: str, parts: Iterable[bytes], headers: str = "", **options: object) -> list[dict[str, Any]]:
         """Upload one file as it is made, part headers among it; return the objects that the daemon answers with.

@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 from urllib3 import BaseHTTPResponse, HTTPResponse
 
 from pinformers._errors import BadCar, BadCID, BlockMismatch, Refusal
+from pinformers.ipfs.buffers import Buffers
 from pinformers.ipfs.car import read_car
 from pinformers.ipfs.cid import CID, Block
 from pinformers.ipfs.dag import Run, read_run
@@ -91,7 +92,7 @@ class Gateway:
         path = f"{run.node}?format=car&dag-scope=entity&entity-bytes={run.first}:{run.last}"
         with self._open(path, {"Accept": CAR_TYPE}, connections, exchange) as answer:
             end_at(answer, time.monotonic() + _RUN_TIME)
-            for block in self._read_car(answer, Body(answer)):
+            for block in self._read_car(answer, Body(answer), run.buffers):
                 yield block.cid, block.data
 
     def _range(self, run: Run, connections: Connections, exchange: Exchange) -> BaseHTTPResponse | None:
@@ -116,7 +117,7 @@ class Gateway:
         with answer, mapped(self.url):
             end_at(answer, time.monotonic() + _RUN_TIME)
             try:
-                yield from read_run(run, cast(BinaryIO, io.BufferedReader(Body(answer), 1 << 16)))
+                yield from read_run(run, io.BufferedReader(Body(answer), 1 << 16))
             except (BadCID, BlockMismatch) as exc:
                 # It has promised no block, so this is no lie about one.
                 self._ranges = False
@@ -152,12 +153,12 @@ class Gateway:
                     raise self._too_long()
         raise Refusal(self.url, f"its CAR lacks the block {cid}", "absent")
 
-    def _read_car(self, answer: BaseHTTPResponse, raw: io.RawIOBase) -> Iterator[Block]:
+    def _read_car(self, answer: BaseHTTPResponse, raw: io.RawIOBase, buffers: Buffers | None = None) -> Iterator[Block]:
         """Yield the verified blocks of a CAR while they come."""
         body = cast(BinaryIO, io.BufferedReader(raw, 1 << 16))
         with mapped(self.url):
             try:
-                _, blocks = read_car(body)
+                _, blocks = read_car(body, buffers)
             except BadCar as exc:
                 said = f"{_not_a(answer, CAR_TYPE)}its CAR cannot be read: {exc.reason}"
                 raise Refusal(self.url, said) from exc

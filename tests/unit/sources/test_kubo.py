@@ -21,6 +21,7 @@ import pytest
 from flatfs_repo import make_repo, put_block
 from pinformers._errors import BlockNotFound, PinError, SourceError, SourceUnavailable
 from pinformers.ipfs import CID, Block
+from pinformers.ipfs.buffers import Buffers
 from pinformers.ipfs.dag import Leaf, Run
 from pinformers.ipfs.dagpb import MAX_BLOCK
 from pinformers.sources.flatfs import Flatfs
@@ -587,7 +588,7 @@ def test_a_child_forked_in_the_middle_of_a_call_has_its_own_connections() -> Non
 
 LEAVES = [bytes([number]) * 100 for number in range(4)]
 CIDS = [CID.raw(hashlib.sha256(leaf).digest()) for leaf in LEAVES]
-RUN = Run(ABSENT, tuple(Leaf(cid, 50 + 100 * number, 100) for number, cid in enumerate(CIDS)))
+RUN = Run(ABSENT, tuple(Leaf(cid, 50 + 100 * number, 100) for number, cid in enumerate(CIDS)), Buffers())
 
 
 @pytest.mark.parametrize("fault", ["", "a lie", "an early end", "a refusal", "no Kubo"])
