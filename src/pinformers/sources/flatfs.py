@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 
 from pinformers._errors import BadCID, BlockMismatch
-from pinformers.ipfs.buffers import LEAST, Buffers, sealed
 from pinformers.ipfs.cid import CID
 from pinformers.ipfs.dagpb import MAX_BLOCK
 
@@ -32,22 +31,19 @@ class Flatfs:
             return None
         return None if match is None else cls(folder, int(match[1]))
 
-    def block(self, cid: CID, most: int = MAX_BLOCK, buffers: Buffers | None = None) -> bytes | None:
-        """Return the verified block of at most so many bytes; None where there is none, or no true one.
-
-        A big one is read into ``buffers``, where there are any.
-        """
+    def block(self, cid: CID, most: int = MAX_BLOCK) -> bytes | None:
+        """Return the verified block of at most so many bytes; None where there is none, or no true one."""
         key = base64.b32encode(cid.multihash).decode("ascii").rstrip("=")
         path = os.path.join(self._folder, key[-1 - self._letters : -1], f"{key}.data")
         try:
-            block = _read(path, most, buffers)
+            block = _read(path, most)
             cid.verify(block)
         except (OSError, BlockMismatch, BadCID):
             return None
         return block
 
 
-def _read(path: str, most: int, buffers: Buffers | None = None) -> bytes:
+def _read(path: str, most: int) -> bytes:
     """Read a file of at most so many bytes, in as few calls as can be: beside an import, each waits for the GIL.
 
     Raises OSError for a longer one. Not even a pipe holds up its reader: who says where the repo is may not be the
@@ -56,11 +52,7 @@ def _read(path: str, most: int, buffers: Buffers | None = None) -> bytes:
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags)
     try:
-        if buffers is not None and most >= LEAST and hasattr(os, "readv"):
-            view = buffers.lend(most + 1)
-            found = sealed(view[: os.readv(descriptor, [view])])
-        else:
-            found = os.read(descriptor, most + 1)
+        found = os.read(descriptor, most + 1)
     finally:
         os.close(descriptor)
     if len(found) > most:

@@ -315,7 +315,7 @@ class KuboSource:
         if store is None:
             return
         for leaf in run.leaves:
-            block = store.block(leaf.cid, leaf.size, run.buffers)
+            block = store.block(leaf.cid, leaf.size)
             if block is None:
                 return
             yield leaf.cid, block
