@@ -64,7 +64,7 @@ class Answers:
                     if own and _looks_itself(original):
                         placed = call.placed(pinned, call.cache_dir or _hub_cache())
                         if placed is not None:
-                            return placed
+                            return placed or None
                     # 4.57 asks hf_hub_download for a single file; only that can say that a file is absent.
                     alone = len(call.paths) == 1 and self.downloads_one
                     return call.run_within(pinned, **({} if alone else {"local_files_only": True}))

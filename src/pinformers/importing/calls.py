@@ -116,17 +116,22 @@ class Call:
         return written == self.paths and "." not in written
 
     def placed(self, pinned: Pinned, cache_dir: str) -> list[str] | None:
-        """What the original returns where ``pinned`` has put all that is asked for in place; None where it says more.
+        """The files of these that there are, where ``pinned`` has put them in place; None where the original says more.
 
         It would look for the pin's folder, and list it, for each of them.
         """
         words = self._kwargs.keys() <= _parameters(self._original).keys()
         # 4.57 looks first among the files of the commit that an earlier one settled, whatever the revision is by now.
         other = self.get("_commit_hash") not in (None, pinned.commit)
-        if other or not (words and self.paths and self.exact and all(map(pinned.has, self.paths))):
+        if other or not (words and self.paths and self.exact):
+            return None
+        there = [pinned.has(path) for path in self.paths]
+        # Of one that is missing it raises unless it is told not to.
+        if None in there or (False in there and self.get("_raise_exceptions_for_missing_entries") is not False):
             return None
         snapshot = os.path.join(cache_dir, pinned.folder, "snapshots", pinned.commit)
-        found = [os.path.join(snapshot, self.get("subfolder") or "", name) for name in self._filenames]
+        names = [name for name, has in zip(self._filenames, there, strict=True) if has]
+        found = [os.path.join(snapshot, self.get("subfolder") or "", name) for name in names]
         # Not by a name that means another folder to the original: one with ~ in it.
         return found if all(map(os.path.isfile, found)) else None
 

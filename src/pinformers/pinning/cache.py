@@ -55,6 +55,11 @@ def _folder(cache_dir: str, name: str) -> Path:
     return Path(cache_dir) / name
 
 
+@functools.lru_cache(maxsize=1024)
+def _ref(folder: Path, revision: str) -> Path:
+    return folder / "refs" / check_revision(revision)
+
+
 class RepoCache:
     """One repo's folder in one hub cache. What a method creates it returns, as paths relative to ``folder``."""
 
@@ -81,7 +86,7 @@ class RepoCache:
 
     def ref_path(self, revision: str) -> Path:
         """Return the file in which huggingface_hub notes the commit of a branch or tag."""
-        return self.folder / "refs" / check_revision(revision)
+        return _ref(self.folder, revision)
 
     def files(self, commit: str) -> Iterator[str]:
         """Yield the paths of all files that a snapshot holds; a broken link is not one."""

@@ -33,6 +33,9 @@ from pinformers.pinning.records import Stat, lock, signature, write_bytes, write
 
 T = TypeVar("T")
 C = TypeVar("C")
+# What ref files hold that nobody has written to for so many ns: each load asks for two.
+_REFS: dict[Path, tuple[Stat, tuple[str, int] | None]] = {}
+_SETTLED, _MOST_REFS = 2_000_000_000, 4096
 
 
 class Place(NamedTuple):
@@ -358,9 +361,20 @@ def key(cache_dir: str) -> str:
 def read_ref(path: Path) -> tuple[str, int] | None:
     """Return the commit in a ref file and its mtime (ns), or None."""
     stat = signature(path)
+    if stat is None:
+        return None
+    known = _REFS.get(path)
+    if known is not None and known[0] == stat:
+        return known[1]
     try:
-        commit = path.read_text(encoding="ascii").strip() if stat is not None else ""
+        commit = path.read_text(encoding="ascii").strip()
     except (OSError, ValueError):
         return None
     # Its content becomes part of a path; an empty one is what a power loss leaves of an unsynced write.
-    return (commit, stat[1]) if stat is not None and OID.fullmatch(commit) else None
+    found = (commit, stat[1]) if OID.fullmatch(commit) else None
+    # One that is written again within a tick of the system's clock looks as it did.
+    if time.time_ns() - stat[1] > _SETTLED:
+        if len(_REFS) >= _MOST_REFS:
+            _REFS.clear()
+        _REFS[path] = stat, found
+    return found

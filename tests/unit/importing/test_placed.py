@@ -125,6 +125,25 @@ def test_a_hit_is_what_transformers_returns(cache: Path, looks: list[str], name:
     assert len(found[1]) == len(args[0])
 
 
+@pytest.mark.parametrize("files", [["other.json"], ["config.json", "other.json"], ["other.json", "config.json"]])
+def test_what_is_known_to_be_missing_is_left_out_where_that_is_wanted(
+    cache: Path, looks: list[str], monkeypatch: pytest.MonkeyPatch, files: list[str]
+) -> None:
+    marker = cache / "hub" / FOLDER / ".no_exist" / COMMIT / "other.json"
+    marker.parent.mkdir(parents=True)
+    marker.touch()
+    found = outcome(ask(), REPO, files, **QUIET)
+    assert looks == []
+    assert found == outcome(hub.cached_files, REPO, files, **QUIET, revision=COMMIT, local_files_only=True)
+    assert outcome(ask(), REPO, files)[0] == "OSError"
+    # Whether there is one, the pin does not know, and nothing notes it.
+    looks.clear()
+    marker.unlink()
+    monkeypatch.setattr(Pinned, "has", lambda _, path: path in FILES or None)
+    assert outcome(ask(), REPO, files, **QUIET) == found
+    assert looks != []
+
+
 @pytest.mark.parametrize("kwargs", [{}, QUIET])
 @pytest.mark.parametrize(
     ("files", "words"),

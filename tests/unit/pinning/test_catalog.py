@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pin_rooms import PIN, pinned
-from pinformers.pinning.catalog import Catalog, OneWork, Place, after
+from pinformers.pinning.catalog import Catalog, OneWork, Place, after, read_ref
 
 
 @pytest.fixture
@@ -72,6 +72,34 @@ def test_a_record_of_another_hand_counts_as_none_and_is_named(
     assert str(path) in caplog.text
     path.write_bytes(b"{ half")
     assert catalog.pin("org/model", PIN.commit) is None
+
+
+def test_a_ref_that_stays_is_read_once_and_one_that_changes_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, reads, plain = tmp_path / "main", list[Path](), Path.read_text
+
+    def read_text(self: Path, *args: str, **kwargs: str) -> str:
+        reads.append(self)
+        return plain(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    for digit in "0123456789":
+        # In place, as the hub's client does, and perhaps within one tick of the clock.
+        path.write_text(digit * 40, encoding="ascii")
+        assert (read_ref(path) or "")[0] == digit * 40
+    assert len(reads) == 10
+    earlier = time.time_ns() - 10**10
+    os.utime(path, ns=(earlier, earlier))
+    assert [read_ref(path) for _ in range(3)] == [("9" * 40, earlier)] * 3
+    assert len(reads) == 11
+    path.write_text("a" * 40, encoding="ascii")
+    assert (read_ref(path) or "")[0] == "a" * 40
+    path.write_text("no commit", encoding="ascii")
+    os.utime(path, ns=(earlier, earlier))
+    assert [read_ref(path) for _ in range(2)] == [None, None]
+    path.unlink()
+    assert read_ref(path) is None
 
 
 def test_remove_forgets_the_pin_its_places_and_its_refs(catalog: Catalog) -> None:

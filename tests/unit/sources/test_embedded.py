@@ -24,11 +24,12 @@ def leaf(content: bytes) -> CID:
     return CID.raw(hashlib.sha256(content).digest())
 
 
-def test_threads_read_at_the_same_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("remember", [False, True])
+def test_threads_read_at_the_same_time(tmp_path: Path, remember: bool) -> None:
     parts = [bytes([number]) * MIB for number in range(8)]
     path = tmp_path / "weights"
     path.write_bytes(b"".join(parts))
-    source = EmbeddedSource(lambda: [local(path)])
+    source = EmbeddedSource(lambda: [local(path)], remember=remember)
     with ThreadPoolExecutor(8) as pool:
         blocks = list(pool.map(source.block, [leaf(part) for part in parts * 4]))
     assert blocks == parts * 4
