@@ -121,6 +121,11 @@ class RepoCache:
         """Whether the hub once said that the commit has no such file."""
         return os.path.isfile(os.path.join(self.folder, ".no_exist", commit, path))
 
+    def lacks(self, commit: str, path: str) -> bool:
+        """Whether the commit is known to have no such file: the hub said so, or files of a folder lie there."""
+        # They may have come a moment ago, and not be recorded yet.
+        return self.marked_absent(commit, path) or os.path.isdir(self.file(commit, path))
+
     # -- adding -----------------------------------------------------------------------------------------------
 
     def mark_absent(self, commit: str, path: str) -> list[str]:

@@ -122,7 +122,7 @@ class PinnedRepo:
         if self.pin.listed:
             return False
         folder = any(name.startswith(f"{path}/") for name in (*self.pin.files, *self.pin.others))
-        return False if folder or self.cache.marked_absent(self.commit, path) else None
+        return False if folder or self.cache.lacks(self.commit, path) else None
 
     def deliver(self, paths: Sequence[str], *, local: bool = False) -> bool:
         """Put ``paths`` in place; True when each now lies in the hub cache or is known to be absent.

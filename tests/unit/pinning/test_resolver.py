@@ -120,6 +120,10 @@ def test_what_is_not_known_is_left_to_the_caller(hub: HubStub, resolver: Resolve
     assert found is not None
     assert found.listing is None
     assert found.has("model.safetensors") is None
+    # A file of a folder has come, and nobody has recorded it yet.
+    assert found.has("sub") is None
+    cache.file(commit, "sub/deep").mkdir(parents=True)
+    assert [found.has(path) for path in ("sub", "sub/deep", "sub/deep/a.json")] == [False, False, None]
     assert found.deliver(["config.json"])
     assert not found.deliver(["config.json", "model.safetensors"])
 
