@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Protocol, cast
 
-# A shorter block costs less to have anew than to look for.
-LEAST = 64 << 10
-
 if TYPE_CHECKING:
 
     class Readable(Protocol):
@@ -61,7 +58,10 @@ class Buffers:
 
 
 def sealed(view: memoryview) -> bytes:
-    """Return a view that cannot be written to, under the type of a block: it does all that is done with a leaf."""
+    """Return a view that cannot be written to, under the type of a block: it does all that is done with a raw leaf.
+
+    It has no hash, by which nodes are remembered.
+    """
     return cast(bytes, view.toreadonly())
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from pinformers._errors import BadCar, BadCID
 from pinformers.ipfs import varint
-from pinformers.ipfs.buffers import LEAST, Buffers
+from pinformers.ipfs.buffers import Buffers
 from pinformers.ipfs.cid import CID, RAW, Block
 from pinformers.ipfs.dagpb import MAX_BLOCK
 
@@ -54,7 +54,7 @@ def read_car(stream: BinaryIO, buffers: Buffers | None = None) -> tuple[tuple[CI
     """Read the header now and the blocks while they are iterated, each verified.
 
     Raises BadCar for a malformed stream and BlockMismatch for a false block. Neither roots nor completeness are
-    checked: a source may send more, fewer or other blocks than asked for. With ``buffers``, big leaves are read into
+    checked: a source may send more, fewer or other blocks than asked for. With ``buffers``, raw leaves are read into
     them.
     """
     source = _Stream(stream, buffers)
@@ -76,8 +76,8 @@ def _blocks(source: _Stream) -> Iterator[Block]:
             cid, end = CID.read(frame, 0)
             # Read apart, so that a MiB is not copied once more.
             rest = length - len(frame)
-            lent = cid.codec == RAW and end == len(frame) and rest >= LEAST
-            content = source.leaf(rest) if lent else frame[end:] + source.exactly(rest)
+            alone = cid.codec == RAW and end == len(frame)
+            content = source.leaf(rest) if alone else frame[end:] + source.exactly(rest)
             if len(content) > MAX_BLOCK:
                 raise BadCar(f"the block {cid} has {len(content)} bytes, more than {MAX_BLOCK}")
             cid.verify(content)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pinformers._errors import BadContent, BlockMismatch, BlockNotFound
-from pinformers.ipfs.buffers import LEAST, Buffers
+from pinformers.ipfs.buffers import Buffers
 from pinformers.ipfs.cid import CID, IDENTITY, RAW, Block
 from pinformers.ipfs.dag import known_leaves
 from pinformers.ipfs.dagpb import encode_leaf
@@ -189,8 +189,9 @@ def _read_span(span: Span, cid: CID, buffers: Buffers | None) -> tuple[bytes, St
         with open(span.path, "rb", buffering=0) as stream:
             before = _stat(stream)
             stream.seek(span.offset)
-            lent = buffers is not None and span.size >= LEAST and not span.wrapped
-            block = buffers.read(stream, span.size) if buffers is not None and lent else stream.read(span.size)
+            # Asked for as a node, the same bytes are parsed, and what is parsed is remembered by them.
+            lent = buffers if cid.codec == RAW else None
+            block = stream.read(span.size) if lent is None else lent.read(stream, span.size)
             after = _stat(stream)
     except OSError:
         return None

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pinformers._errors import BadCar, BlockMismatch
-from pinformers.ipfs.buffers import LEAST, Buffers
+from pinformers.ipfs.buffers import Buffers
 from pinformers.ipfs.car import read_car, write_car
 from pinformers.ipfs.cid import CID, Block
 from pinformers.ipfs.dag import Leaf, Run, read_run
@@ -85,7 +85,8 @@ class Trickle(io.BytesIO):
         return super().readinto(buffer[:1000])
 
 
-LEAVES = [bytes([number]) * (LEAST + number) for number in range(3)]
+SIZE = 64 << 10
+LEAVES = [bytes([number]) * (SIZE + number) for number in range(3)]
 CIDS = [CID.raw(hashlib.sha256(leaf).digest()) for leaf in LEAVES]
 BLOCKS = [Block(*pair) for pair in zip(CIDS, LEAVES, strict=True)]
 
@@ -104,7 +105,7 @@ def test_the_leaves_of_a_car_are_read_into_them() -> None:
     assert all(isinstance(block.data, memoryview) for block in found)
     known = {where(block.data) for block in found}
     del found
-    assert where(buffers.lend(LEAST)) in known
+    assert where(buffers.lend(SIZE)) in known
 
 
 def test_a_leaf_that_is_cut_short_or_false_is_told() -> None:

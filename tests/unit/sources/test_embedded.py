@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from ipfs_data import MemoryStore
-from pinformers._errors import BadCID, BlockNotFound
+from pinformers._errors import BadBlock, BadCID, BlockNotFound
 from pinformers.ipfs import CID, V0_2015, Block, Profile, hash_file, leaves
+from pinformers.ipfs.dagpb import parse_node
 from pinformers.sources.embedded import EmbeddedSource, LocalFile
 
 MIB = 1 << 20
@@ -87,6 +88,18 @@ def test_only_who_serves_others_remembers_what_was_hashed(tmp_path: Path) -> Non
     sources = [EmbeddedSource(lambda: files, remember=remember) for remember in (False, True)]
     assert [source.block(leaf(b"content")) for source in sources] == [b"content"] * 2
     assert [len(source._proved) for source in sources] == [0, 1]
+
+
+@pytest.mark.parametrize("remember", [False, True])
+def test_a_leaf_that_is_asked_for_as_a_node_can_be_parsed(tmp_path: Path, remember: bool) -> None:
+    """Whoever serves it parses it to see what lies below."""
+    path, content = tmp_path / "weights", [b"x" * MIB, b"y" * MIB]
+    path.write_bytes(b"".join(content))
+    source = EmbeddedSource(lambda: [local(path)], remember=remember)
+    assert source.block(leaf(content[0])) == content[0]
+    node = CID.dag_pb(leaf(content[0]).digest)
+    with pytest.raises(BadBlock):
+        parse_node(node, source.block(node))
 
 
 def test_what_is_new_is_seen_when_the_version_says_so(tmp_path: Path) -> None:
