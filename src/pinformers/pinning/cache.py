@@ -21,7 +21,17 @@ from typing import Any, BinaryIO
 
 from pinformers._errors import PinError, SourceError
 from pinformers.pinning.pin import check_path, check_revision, is_path, repo_folder
-from pinformers.pinning.records import MALFORMED, grasp, lock, naming, read_json, signature, sync, write_bytes
+from pinformers.pinning.records import (
+    MALFORMED,
+    cached_path,
+    grasp,
+    lock,
+    naming,
+    read_json,
+    signature,
+    sync,
+    write_bytes,
+)
 
 Fill = Callable[[BinaryIO], None]
 Told = Callable[[list[str]], None]
@@ -50,23 +60,13 @@ def normal(cache_dir: str) -> str:
     return _real(cache_dir if os.path.isabs(cache_dir) else os.path.abspath(os.path.expanduser(cache_dir)))
 
 
-@functools.lru_cache(maxsize=256)
-def _folder(cache_dir: str, name: str) -> Path:
-    return Path(cache_dir) / name
-
-
-@functools.lru_cache(maxsize=1024)
-def _ref(folder: Path, revision: str) -> Path:
-    return folder / "refs" / check_revision(revision)
-
-
 class RepoCache:
     """One repo's folder in one hub cache. What a method creates it returns, as paths relative to ``folder``."""
 
     def __init__(self, cache_dir: str, repo: str, repo_type: str = "model", *, lock_timeout: float = 60.0) -> None:
         self.cache_dir = cache_dir = normal(cache_dir)
         self.name = repo_folder(repo, repo_type)
-        self.folder = _folder(cache_dir, self.name)
+        self.folder = cached_path(cache_dir, self.name)
         self._lock_timeout = lock_timeout
 
     # -- reading ----------------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ class RepoCache:
 
     def ref_path(self, revision: str) -> Path:
         """Return the file in which huggingface_hub notes the commit of a branch or tag."""
-        return _ref(self.folder, revision)
+        return cached_path(self.folder, "refs", check_revision(revision))
 
     def files(self, commit: str) -> Iterator[str]:
         """Yield the paths of all files that a snapshot holds; a broken link is not one."""

@@ -29,13 +29,13 @@ from pinformers.pinning.pin import (
     only_files,
     repo_folder,
 )
-from pinformers.pinning.records import Stat, lock, signature, write_bytes, write_json
+from pinformers.pinning.records import Stat, cached_path, lock, signature, write_bytes, write_json
 
 T = TypeVar("T")
 C = TypeVar("C")
-# What ref files hold that nobody has written to for so many ns: each load asks for two.
-_REFS: dict[Path, tuple[Stat, tuple[str, int] | None]] = {}
-_SETTLED, _MOST_REFS = 2_000_000_000, 4096
+# A file that nobody has written to for so many ns is told by its looks; one that is written again within a tick of the
+# system's clock looks as it did.
+_SETTLED = 2_000_000_000
 
 
 class Place(NamedTuple):
@@ -290,18 +290,18 @@ class Catalog:
 
     def pin_path(self, repo: str, commit: str, repo_type: str = "model") -> Path:
         """Return the record of a pin."""
-        return _path(self.state_dir, "pins", repo_folder(repo, repo_type), f"{commit}.json")
+        return cached_path(self.state_dir, "pins", repo_folder(repo, repo_type), f"{commit}.json")
 
     def _path_of(self, pin: Pin) -> Path:
         return self.pin_path(pin.repo, pin.commit, pin.repo_type)
 
     def _ref_path(self, repo: str, revision: str, repo_type: str) -> Path:
-        return _path(self.state_dir, "pins", repo_folder(repo, repo_type), "refs", check_revision(revision))
+        return cached_path(self.state_dir, "pins", repo_folder(repo, repo_type), "refs", check_revision(revision))
 
     def place_path(self, pin: Pin, cache_dir: str) -> Path:
         """Return the record of a place."""
         name = f"{pin.commit}-{_place_key(self.state_dir, cache_dir)}.json"
-        return _path(self.state_dir, "places", repo_folder(pin.repo, pin.repo_type), name)
+        return cached_path(self.state_dir, "places", repo_folder(pin.repo, pin.repo_type), name)
 
     def _load(self, path: Path, form: Form[T, C]) -> T | None:
         seen = look(path, self._read.get(path), form)
@@ -325,12 +325,6 @@ class OneWork(Catalog):
             return self.amend(pin, place) or pin._replace(files={})
         self._added.add(path)
         return super().add(pin, place)
-
-
-@functools.lru_cache(maxsize=4096)
-def _path(folder: Path, *names: str) -> Path:
-    """Join a path. A load asks for the same few again and again, and a Path keeps its text and its hash."""
-    return folder.joinpath(*names)
 
 
 @functools.lru_cache(maxsize=256)
@@ -363,18 +357,18 @@ def read_ref(path: Path) -> tuple[str, int] | None:
     stat = signature(path)
     if stat is None:
         return None
-    known = _REFS.get(path)
-    if known is not None and known[0] == stat:
-        return known[1]
+    settled = time.time_ns() - stat[1] > _SETTLED
     try:
-        commit = path.read_text(encoding="ascii").strip()
+        return _settled_ref(path, stat) if settled else _ref(path, stat)
     except (OSError, ValueError):
         return None
+
+
+def _ref(path: Path, stat: Stat) -> tuple[str, int] | None:
+    commit = path.read_text(encoding="ascii").strip()
     # Its content becomes part of a path; an empty one is what a power loss leaves of an unsynced write.
-    found = (commit, stat[1]) if OID.fullmatch(commit) else None
-    # One that is written again within a tick of the system's clock looks as it did.
-    if time.time_ns() - stat[1] > _SETTLED:
-        if len(_REFS) >= _MOST_REFS:
-            _REFS.clear()
-        _REFS[path] = stat, found
-    return found
+    return (commit, stat[1]) if OID.fullmatch(commit) else None
+
+
+# Each load asks for two.
+_settled_ref = functools.lru_cache(maxsize=4096)(_ref)

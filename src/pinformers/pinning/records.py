@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import glob
 import json
 import os
@@ -38,6 +39,12 @@ ASIDE = f".*.{'[0-9a-f]' * 8}.staging"
 MALFORMED = (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError)
 
 _NEEDED: ContextVar[tuple[Path, ...]] = ContextVar("pinformers_needed", default=())
+
+
+@functools.lru_cache(maxsize=4096)
+def cached_path(folder: str | Path, *names: str) -> Path:
+    """Join a path. A load asks for the same few again and again, and a Path keeps its text and its hash."""
+    return Path(folder, *names)
 
 
 def aside(path: Path) -> Path:
