@@ -135,7 +135,8 @@ def test_what_is_known_to_be_missing_is_left_out_where_that_is_wanted(
     found = outcome(ask(), REPO, files, **QUIET)
     assert looks == []
     assert found == outcome(hub.cached_files, REPO, files, **QUIET, revision=COMMIT, local_files_only=True)
-    assert outcome(ask(), REPO, files)[0] == "OSError"
+    for told in ({}, {"_raise_exceptions_for_missing_entries": True}):
+        assert outcome(ask(), REPO, files, **told)[0] == "OSError"
     # Whether there is one, the pin does not know, and nothing notes it.
     looks.clear()
     marker.unlink()

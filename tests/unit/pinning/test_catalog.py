@@ -84,9 +84,11 @@ def test_a_ref_that_stays_is_read_once_and_one_that_changes_each_time(
         return plain(self, *args, **kwargs)
 
     monkeypatch.setattr(Path, "read_text", read_text)
+    now = time.time_ns()
     for digit in "0123456789":
-        # In place, as the hub's client does, and perhaps within one tick of the clock.
+        # In place, as the hub's client does, and within one tick of the system's clock.
         path.write_text(digit * 40, encoding="ascii")
+        os.utime(path, ns=(now, now))
         assert (read_ref(path) or "")[0] == digit * 40
     assert len(reads) == 10
     earlier = time.time_ns() - 10**10
