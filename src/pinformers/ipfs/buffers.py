@@ -37,7 +37,8 @@ class Buffers:
         """Return ``size`` bytes that nobody else looks into; what they hold is without meaning."""
         buffer = self._free(size)
         if buffer is None:
-            buffer = bytearray(size)
+            # An empty one could not tell that it is lent: its size would have nothing to lose.
+            buffer = bytearray(size or 1)
         view = memoryview(buffer)[:size]
         # Not before: from now on it tells that it is lent. One too many is forgotten, and taken from nobody.
         self._kept.append(buffer)

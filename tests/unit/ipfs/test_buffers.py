@@ -37,6 +37,12 @@ def test_what_somebody_looks_into_is_not_lent_again() -> None:
     assert bytes(second) == b"b" * 10
 
 
+def test_an_empty_piece_is_one_as_well() -> None:
+    buffers = Buffers()
+    pieces = [buffers.read(io.BytesIO(b"more"), size) for size in (0, 0, 2, 0)]
+    assert list(map(bytes, pieces)) == [b"", b"", b"mo", b""]
+
+
 def test_what_is_too_small_or_one_too_many_is_kept_no_longer() -> None:
     buffers = Buffers(most=2)
     buffers.lend(10)

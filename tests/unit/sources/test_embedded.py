@@ -91,6 +91,15 @@ def test_only_who_serves_others_remembers_what_was_hashed(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("remember", [False, True])
+def test_leaves_of_any_size_are_served(tmp_path: Path, remember: bool) -> None:
+    contents = [b"", b"x", b"y" * MIB, b"", b"z"]
+    for number, content in enumerate(contents):
+        (tmp_path / str(number)).write_bytes(content)
+    source = EmbeddedSource(lambda: [local(path) for path in sorted(tmp_path.iterdir())], remember=remember)
+    assert [source.block(leaf(content)) for content in contents * 2] == contents * 2
+
+
+@pytest.mark.parametrize("remember", [False, True])
 def test_a_leaf_that_is_asked_for_as_a_node_can_be_parsed(tmp_path: Path, remember: bool) -> None:
     """Whoever serves it parses it to see what lies below."""
     path, content = tmp_path / "weights", [b"x" * MIB, b"y" * MIB]
