@@ -1,4 +1,4 @@
-"""Pieces of work that a process measures of itself with pyperf: `inside.py OUT VALUES WORK ARGS...`
+"""Pieces of work that a process measures of itself with pyperf: `inside.py OUT VALUES LOOPS WORK ARGS...`
 
 What is imported at the top of a piece of work, before it returns the callable, does not count.
 """
@@ -10,6 +10,7 @@ import itertools
 import os
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -38,6 +39,31 @@ def load(model: str, tokenizer: str = "yes") -> Work:
         AutoModel.from_pretrained(model)
 
     return work
+
+
+def turns(model: str) -> Callable[[int], float]:
+    """Load with pinformers on, and as plain transformers does with the hub switched off, in turn.
+
+    That is once on, twice off, twice on, and so forth. The load after each change does not count.
+    """
+    from huggingface_hub import constants
+
+    import pinformers
+
+    work, numbers = load(model), itertools.count(1)
+    work()
+
+    def timed(loops: int) -> float:
+        on = next(numbers) // 2 % 2 == 0
+        (pinformers.enable if on else pinformers.disable)()
+        constants.HF_HUB_OFFLINE = not on
+        work()
+        begin = time.perf_counter()
+        for _ in range(loops):
+            work()
+        return time.perf_counter() - begin
+
+    return timed
 
 
 def attribute() -> Work:
@@ -183,16 +209,18 @@ def _memory(name: str) -> int:
     return 1024 * next(int(line.split()[1]) for line in status.splitlines() if line.startswith(f"{name}:"))
 
 
-WORKS: dict[str, Callable[..., Work]] = {
-    work.__name__: work for work in (load, attribute, fetch, download, copy, receive, sha256, pin, resident)
+WORKS: dict[str, Callable[..., Any]] = {
+    work.__name__: work for work in (load, turns, attribute, fetch, download, copy, receive, sha256, pin, resident)
 }
 
 
-def main(out: str, values: str, work: str, *args: str) -> None:
+def main(out: str, values: str, loops: str, work: str, *args: str) -> None:
     runner = pyperf.Runner()
-    runner.parse_args(["--worker", "--loops=1", "--warmups=0", f"--values={values}", "--quiet", f"--output={out}"])
+    counts = (f"--loops={loops}", "--warmups=0", f"--values={values}")
+    runner.parse_args(["--worker", *counts, "--quiet", f"--output={out}"])
+    bench = runner.bench_time_func if work == "turns" else runner.bench_func
     try:
-        runner.bench_func(work, WORKS[work](*args))
+        bench(work, WORKS[work](*args))
     except BaseException:
         # Whoever started this process throws its output away, as `pyperf command` does.
         Path(out).with_suffix(".txt").write_text(traceback.format_exc(), encoding="utf-8")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from benchmarks.rooms import MINILM, TINY, Env, Shop
 
 MODELS = {"tiny BERT": TINY, "MiniLM": MINILM}
 CALLS = 21
-FIRST, LATER = "first call of a process", "later calls"
+FIRST, LATER, TURNS = "first call of a process", "later calls", "later calls, in one process in turn"
 
 
 def warm(shop: Shop) -> None:
@@ -32,30 +33,47 @@ def warm(shop: Shop) -> None:
         shop.cli(sides["ours"], "flush")
         asked: dict[str, list[int]] = {"online": [], "ours": []}
         turns = [partial(_turn, shop, f"4 {name}", repo, side, env, asked) for side, env in sides.items()]
+        turns.append(partial(_in_turn, shop, f"4 {name}, {TURNS}", repo, sides["ours"], asked["ours"]))
         shop.book.turns(shop.pick(3, 12), *turns)
         _lines(shop, name, asked)
 
 
 def _turn(shop: Shop, prefix: str, repo: str, side: str, env: Env, asked: dict[str, list[int]]) -> dict[str, float]:
-    before = len(shop.hub.requests), shop.hub.connections
-    first, *later = shop.book.taker.inside("load", repo, env=env, values=CALLS).values
-    if side in asked:
-        asked[side].append(max(len(shop.hub.requests) - before[0], shop.hub.connections - before[1]))
+    with _counted(shop, asked.get(side, [])):
+        first, *later = shop.book.taker.inside("load", repo, env=env, values=CALLS).values
     return {f"{prefix}, {FIRST}, {side}": first, f"{prefix}, {LATER}, {side}": statistics.median(later)}
 
 
+def _in_turn(shop: Shop, prefix: str, repo: str, env: Env, asked: list[int]) -> dict[str, float]:
+    with _counted(shop, asked):
+        values = shop.book.taker.inside("turns", repo, env=env, values=2 * shop.pick(6, 30), loops=3).values
+    # As it takes them: on, off, off, on.
+    on, off = ([value for at, value in enumerate(values, 1) if at // 2 % 2 == side] for side in (0, 1))
+    return {f"{prefix}, ours": statistics.median(on), f"{prefix}, offline": statistics.median(off)}
+
+
+@contextmanager
+def _counted(shop: Shop, asked: list[int]) -> Iterator[None]:
+    requests, connections = len(shop.hub.requests), shop.hub.connections
+    yield
+    asked.append(max(len(shop.hub.requests) - requests, shop.hub.connections - connections))
+
+
 def _lines(shop: Shop, name: str, asked: dict[str, list[int]]) -> None:
-    for call in (FIRST, LATER):
-        ours, offline, online = (f"4 {name}, {call}, {side}" for side in ("ours", "offline", "online"))
+    online = "plain online, 20 ms a request"
+    for call, target in ((FIRST, 1.03), (TURNS, 1.03), (LATER, None)):
+        of = {side: f"4 {name}, {call}, {side}" for side in ("ours", "offline", "online")}
         what = f"warm tokenizer and model, {name}, {call}"
-        shop.book.line(Line(4, what, "plain with HF_HUB_OFFLINE=1", ours, offline, 1.03))
-        shop.book.line(Line(5, what, "plain online, 20 ms a request", ours, online, 1 / 3))
-        floor = f"the floor of the line above: plain with HF_HUB_OFFLINE=1, {name}, {call}"
-        shop.book.line(Line(5, floor, "plain online, 20 ms a request", offline, online, None))
+        alone = ", in processes of their own" * (call == LATER)
+        shop.book.line(Line(4, what + alone, "plain with HF_HUB_OFFLINE=1", of["ours"], of["offline"], target))
+        if call != TURNS:
+            shop.book.line(Line(5, what, online, of["ours"], of["online"], 1 / 3))
+            floor = f"the floor of the line above: plain with HF_HUB_OFFLINE=1, {name}, {call}"
+            shop.book.line(Line(5, floor, online, of["offline"], of["online"], None))
     series = {side: f"4 {name}, requests, {side}" for side in asked}
     for requests in asked["online"]:
         shop.book.keep(series["online"], requests, "integer")
-    what = f"requests or connections of {CALLS} warm loads, {name}"
+    what = f"requests or connections of a process with {CALLS} warm loads or more, {name}"
     line = Line(4, what, "plain online", series["online"], series["online"], 0, "count", max(asked["ours"]))
     shop.book.line(line)
 

@@ -59,12 +59,12 @@ class Taker:
         with environment(env):
             return self._one(self._runner.bench_command, [str(part) for part in command])
 
-    def inside(self, work: str, *args: str | Path, env: Mapping[str, str], values: int = 1) -> Child:
-        """Let a process measure a piece of work of `inside.py`, ``values`` times in a row."""
+    def inside(self, work: str, *args: str | Path, env: Mapping[str, str], values: int = 1, loops: int = 1) -> Child:
+        """Let a process measure a piece of work of `inside.py`; each of the ``values`` is the mean of ``loops``."""
         out = self._scratch / f"inside-{next(self._numbers)}.json"
         complaint = out.with_suffix(".txt")
         try:
-            whole = self.command([sys.executable, INSIDE, out, str(values), work, *args], env)
+            whole = self.command([sys.executable, INSIDE, out, str(values), str(loops), work, *args], env)
             return Child(pyperf.Benchmark.load(str(out)).get_values(), whole)
         except Exception as exc:
             said = complaint.read_text(encoding="utf-8") if complaint.exists() else "it said nothing"
